@@ -1,0 +1,2 @@
+//! protoc plugin.
+fn main() {}

@@ -1,0 +1,201 @@
+//! Tells when and how a call ended: at its last trailer, at an error, or at the drop of its body.
+//!
+//! Load counts, metrics, limits and deadlines all hang on this moment, so it is decided here
+//! once. A call is never over at the response head.
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Frame, SizeHint};
+use pin_project_lite::pin_project;
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+use tonic::{Code, Status};
+
+/// How a call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The peer said so with this `grpc-status`.
+    Status(Code),
+    /// The body failed with this code before the peer said anything.
+    Failed(Code),
+    /// The body was dropped before its end: whoever read it gave up.
+    Dropped,
+}
+
+pin_project! {
+    /// Wraps a response body and calls `on_end` exactly once, when the call is over.
+    pub struct CallEnd<B, F: FnOnce(Ended)> {
+        #[pin]
+        body: B,
+        guard: Guard<F>,
+    }
+}
+
+struct Guard<F: FnOnce(Ended)> {
+    on_end: Option<F>,
+}
+
+// === impl Ended ===
+
+impl Ended {
+    /// The status code as the caller sees it.
+    #[must_use]
+    pub const fn code(self) -> Code {
+        match self {
+            Self::Status(code) | Self::Failed(code) => code,
+            Self::Dropped => Code::Cancelled,
+        }
+    }
+
+    /// What a response head says about the end of its call, when it carries `grpc-status`
+    /// already (trailers-only).
+    #[must_use]
+    pub fn from_headers(headers: &HeaderMap) -> Option<Self> {
+        let status = headers.get("grpc-status")?;
+        Some(Self::Status(Code::from_bytes(status.as_bytes())))
+    }
+}
+
+// === impl CallEnd ===
+
+impl<B, F: FnOnce(Ended)> CallEnd<B, F> {
+    /// Watches `body`, whose response had these headers.
+    pub fn new(headers: &HeaderMap, body: B, on_end: F) -> Self {
+        let mut guard = Guard {
+            on_end: Some(on_end),
+        };
+        if let Some(ended) = Ended::from_headers(headers) {
+            guard.end(ended);
+        }
+        Self { body, guard }
+    }
+}
+
+impl<B, F> http_body::Body for CallEnd<B, F>
+where
+    B: http_body::Body<Data = Bytes, Error = Status>,
+    F: FnOnce(Ended),
+{
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = self.project();
+        let frame = std::task::ready!(this.body.poll_frame(cx));
+        match &frame {
+            Some(Ok(frame)) => {
+                if let Some(trailers) = frame.trailers_ref() {
+                    let ended =
+                        Ended::from_headers(trailers).unwrap_or(Ended::Failed(Code::Unknown));
+                    this.guard.end(ended);
+                }
+            }
+            Some(Err(status)) => this.guard.end(Ended::Failed(status.code())),
+            // An end without trailers: the peer never said how the call went.
+            None => this.guard.end(Ended::Failed(Code::Unknown)),
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl<B: std::fmt::Debug, F: FnOnce(Ended)> std::fmt::Debug for CallEnd<B, F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CallEnd")
+            .field("body", &self.body)
+            .field("ended", &self.guard.on_end.is_none())
+            .finish()
+    }
+}
+
+// === impl Guard ===
+
+impl<F: FnOnce(Ended)> Guard<F> {
+    fn end(&mut self, ended: Ended) {
+        if let Some(on_end) = self.on_end.take() {
+            on_end(ended);
+        }
+    }
+}
+
+impl<F: FnOnce(Ended)> Drop for Guard<F> {
+    fn drop(&mut self) {
+        self.end(Ended::Dropped);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::{BodyExt, StreamBody};
+    use std::{cell::Cell, rc::Rc};
+
+    type Frames = Vec<Result<Frame<Bytes>, Status>>;
+
+    fn watched(
+        headers: &HeaderMap,
+        frames: Frames,
+    ) -> (
+        impl http_body::Body<Data = Bytes, Error = Status> + Unpin,
+        Rc<Cell<Vec<Ended>>>,
+    ) {
+        let seen = Rc::new(Cell::new(Vec::new()));
+        let body = StreamBody::new(futures_util::stream::iter(frames));
+        let told = Rc::clone(&seen);
+        let body = CallEnd::new(headers, body, move |ended| {
+            let mut all = told.take();
+            all.push(ended);
+            told.set(all);
+        });
+        (Box::pin(body), seen)
+    }
+
+    fn trailers(status: &'static str) -> HeaderMap {
+        HeaderMap::from_iter([(
+            http::HeaderName::from_static("grpc-status"),
+            http::HeaderValue::from_static(status),
+        )])
+    }
+
+    #[tokio::test]
+    async fn a_call_ends_at_its_trailer_and_not_before() {
+        let frames = vec![
+            Ok(Frame::data(Bytes::from_static(b"x"))),
+            Ok(Frame::trailers(trailers("5"))),
+        ];
+        let (mut body, seen) = watched(&HeaderMap::new(), frames);
+        body.frame().await;
+        assert!(seen.take().is_empty());
+        body.frame().await;
+        drop(body);
+        assert_eq!(seen.take(), [Ended::Status(Code::NotFound)]);
+    }
+
+    #[test]
+    fn a_dropped_body_ends_its_call_as_cancelled() {
+        let (body, seen) = watched(&HeaderMap::new(), vec![]);
+        drop(body);
+        assert_eq!(seen.take(), [Ended::Dropped]);
+        assert_eq!(Ended::Dropped.code(), Code::Cancelled);
+    }
+
+    #[test]
+    fn a_response_of_trailers_alone_is_over_at_its_head() {
+        let (body, seen) = watched(&trailers("12"), vec![]);
+        assert_eq!(seen.take(), [Ended::Status(Code::Unimplemented)]);
+        drop(body);
+        assert!(seen.take().is_empty());
+    }
+}

@@ -1,0 +1,7 @@
+//! tower layers of Sampan, client and server: each a pure decision and a thin service.
+
+mod body;
+mod call_end;
+
+pub use body::Body;
+pub use call_end::{CallEnd, Ended};

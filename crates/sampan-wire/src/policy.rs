@@ -1,0 +1,281 @@
+//! What a service's author says about each method; compiled into generated clients.
+//!
+//! All types are built in `const` context, so that generated code holds them as statics.
+
+use crate::Code;
+use std::time::Duration;
+
+/// One method of a service: its path, shape, and policy.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Method {
+    path: &'static str,
+    kind: MethodKind,
+    idempotency: Idempotency,
+    policy: MethodPolicy,
+}
+
+/// Which sides of a call stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MethodKind {
+    /// One request, one response.
+    Unary,
+    /// Many requests, one response.
+    ClientStreaming,
+    /// One request, many responses.
+    ServerStreaming,
+    /// Many of both.
+    Bidirectional,
+}
+
+/// What running a method twice does. Source: `google.protobuf.MethodOptions.IdempotencyLevel`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Idempotency {
+    /// Nothing was said: a second run may do harm.
+    #[default]
+    Unknown,
+    /// It only reads.
+    NoSideEffects,
+    /// A second run changes nothing more.
+    Idempotent,
+}
+
+/// What holds for calls of one method where nobody said otherwise.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct MethodPolicy {
+    timeout: Option<Duration>,
+    repeat: Option<Repeat>,
+    cache: Option<CachePolicy>,
+}
+
+/// How a call is sent more than once. Never both ways (gRFC A6).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Repeat {
+    /// After a failure.
+    Retry(RetryPolicy),
+    /// Without waiting for one.
+    Hedge(HedgePolicy),
+}
+
+/// When and how often a failed call is tried again. Source: gRFC A6.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RetryPolicy {
+    /// Counts the first try; a client makes no more than 5.
+    pub max_attempts: u32,
+    /// Statuses after which another try is made.
+    pub retryable_codes: &'static [Code],
+    /// Longest wait before the second try. Default 50 ms.
+    pub initial_backoff: Duration,
+    /// Longest wait before any try. Default 1 s.
+    pub max_backoff: Duration,
+    /// Growth of the wait from try to try. Default 2.
+    pub backoff_multiplier: f64,
+}
+
+/// Sends a request more than once without waiting for a failure. Source: gRFC A6.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct HedgePolicy {
+    /// Counts the first try; a client makes no more than 5.
+    pub max_attempts: u32,
+    /// Between two tries.
+    pub delay: Duration,
+    /// Statuses that start the next try at once instead of ending the call.
+    pub non_fatal_codes: &'static [Code],
+}
+
+/// How long answers may be kept.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CachePolicy {
+    /// How long an answer is fresh.
+    pub ttl: Duration,
+    /// Request metadata that is part of the key, in lower case.
+    pub vary: &'static [&'static str],
+    /// Who may share an answer.
+    pub scope: CacheScope,
+    /// How much longer an old answer may be given while a new one is fetched.
+    pub stale_while_revalidate: Duration,
+    /// How much longer an old answer may be given while the service fails.
+    pub stale_if_error: Duration,
+}
+
+/// Who may share a cached answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum CacheScope {
+    /// Callers with the same credentials.
+    #[default]
+    Private,
+    /// Everybody.
+    Public,
+}
+
+// === impl Method ===
+
+impl Method {
+    /// A method at `path` (`"/pkg.Service/Method"`) without a policy.
+    #[must_use]
+    pub const fn new(path: &'static str, kind: MethodKind) -> Self {
+        Self {
+            path,
+            kind,
+            idempotency: Idempotency::Unknown,
+            policy: MethodPolicy::NONE,
+        }
+    }
+
+    /// Says what running it twice does.
+    #[must_use]
+    pub const fn with_idempotency(mut self, idempotency: Idempotency) -> Self {
+        self.idempotency = idempotency;
+        self
+    }
+
+    /// Says what holds for its calls.
+    #[must_use]
+    pub const fn with_policy(mut self, policy: MethodPolicy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// The path of its HTTP requests, `"/pkg.Service/Method"`.
+    #[must_use]
+    pub const fn path(&self) -> &'static str {
+        self.path
+    }
+
+    /// Which sides stream.
+    #[must_use]
+    pub const fn kind(&self) -> MethodKind {
+        self.kind
+    }
+
+    /// What running it twice does.
+    #[must_use]
+    pub const fn idempotency(&self) -> Idempotency {
+        self.idempotency
+    }
+
+    /// What holds for its calls.
+    #[must_use]
+    pub const fn policy(&self) -> &MethodPolicy {
+        &self.policy
+    }
+}
+
+// === impl MethodKind ===
+
+impl MethodKind {
+    /// Whether the caller sends exactly one message.
+    #[must_use]
+    pub const fn has_single_request(self) -> bool {
+        matches!(self, Self::Unary | Self::ServerStreaming)
+    }
+}
+
+// === impl Idempotency ===
+
+impl Idempotency {
+    /// Whether a call may run twice.
+    #[must_use]
+    pub const fn is_repeatable(self) -> bool {
+        matches!(self, Self::NoSideEffects | Self::Idempotent)
+    }
+}
+
+// === impl MethodPolicy ===
+
+impl MethodPolicy {
+    /// Nothing said: every default holds.
+    pub const NONE: Self = Self {
+        timeout: None,
+        repeat: None,
+        cache: None,
+    };
+
+    /// How long a call may take when nobody else sets a deadline.
+    #[must_use]
+    pub const fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Tries failed calls again. Takes the place of hedging.
+    #[must_use]
+    pub const fn with_retry(mut self, retry: RetryPolicy) -> Self {
+        self.repeat = Some(Repeat::Retry(retry));
+        self
+    }
+
+    /// Sends calls more than once. Takes the place of retries.
+    #[must_use]
+    pub const fn with_hedge(mut self, hedge: HedgePolicy) -> Self {
+        self.repeat = Some(Repeat::Hedge(hedge));
+        self
+    }
+
+    /// Lets answers be kept.
+    #[must_use]
+    pub const fn with_cache(mut self, cache: CachePolicy) -> Self {
+        self.cache = Some(cache);
+        self
+    }
+
+    /// How long a call may take when nobody else sets a deadline.
+    #[must_use]
+    pub const fn timeout(&self) -> Option<Duration> {
+        self.timeout
+    }
+
+    /// How a call is sent more than once, if it may be.
+    #[must_use]
+    pub const fn repeat(&self) -> Option<&Repeat> {
+        self.repeat.as_ref()
+    }
+
+    /// When a failed call is tried again, if ever.
+    #[must_use]
+    pub const fn retry(&self) -> Option<&RetryPolicy> {
+        match &self.repeat {
+            Some(Repeat::Retry(retry)) => Some(retry),
+            _ => None,
+        }
+    }
+
+    /// When a call is sent more than once without a failure, if ever.
+    #[must_use]
+    pub const fn hedge(&self) -> Option<&HedgePolicy> {
+        match &self.repeat {
+            Some(Repeat::Hedge(hedge)) => Some(hedge),
+            _ => None,
+        }
+    }
+
+    /// How long answers may be kept, if at all.
+    #[must_use]
+    pub const fn cache(&self) -> Option<&CachePolicy> {
+        self.cache.as_ref()
+    }
+}
+
+// === impl RetryPolicy ===
+
+impl RetryPolicy {
+    /// The most tries a client makes, whatever a policy says (gRFC A6).
+    pub const MAX_ATTEMPTS: u32 = 5;
+    /// Wait before the second try where a policy names none.
+    pub const DEFAULT_INITIAL_BACKOFF: Duration = Duration::from_millis(50);
+    /// Bound of every wait where a policy names none.
+    pub const DEFAULT_MAX_BACKOFF: Duration = Duration::from_secs(1);
+    /// Growth of the wait where a policy names none.
+    pub const DEFAULT_BACKOFF_MULTIPLIER: f64 = 2.0;
+
+    /// Tries up to `max_attempts` times on these codes, with the default waits.
+    #[must_use]
+    pub const fn new(max_attempts: u32, retryable_codes: &'static [Code]) -> Self {
+        Self {
+            max_attempts,
+            retryable_codes,
+            initial_backoff: Self::DEFAULT_INITIAL_BACKOFF,
+            max_backoff: Self::DEFAULT_MAX_BACKOFF,
+            backoff_multiplier: Self::DEFAULT_BACKOFF_MULTIPLIER,
+        }
+    }
+}
