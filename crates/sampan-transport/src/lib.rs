@@ -4,5 +4,9 @@
 //! connections to serve. What moves the bytes is hidden here: nothing above this crate names it.
 
 mod address;
+mod incoming;
+mod tls;
 
 pub use address::{Address, InvalidAddress};
+pub use incoming::{BodyError, Incoming, ResetReason};
+pub use tls::{Certificate, Identity};
