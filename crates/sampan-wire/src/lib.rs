@@ -2,6 +2,11 @@
 //! method's author says about it. No IO, no async, no clock.
 
 pub mod code;
+pub mod frame;
+pub mod metadata;
+pub mod percent;
 pub mod policy;
+pub mod suggest;
+pub mod timeout;
 
 pub use code::Code;

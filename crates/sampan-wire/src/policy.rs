@@ -107,6 +107,11 @@ pub enum CacheScope {
     Public,
 }
 
+/// The largest message a stub takes, told to the channel in the request's extensions, so that
+/// it refuses a larger one with RESOURCE_EXHAUSTED before the stub's decoder sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MaxDecodingMessageSize(pub usize);
+
 // === impl Method ===
 
 impl Method {
@@ -277,5 +282,14 @@ impl RetryPolicy {
             max_backoff: Self::DEFAULT_MAX_BACKOFF,
             backoff_multiplier: Self::DEFAULT_BACKOFF_MULTIPLIER,
         }
+    }
+}
+
+// === impl MaxDecodingMessageSize ===
+
+impl Default for MaxDecodingMessageSize {
+    /// 4 MiB.
+    fn default() -> Self {
+        Self(4 * 1024 * 1024)
     }
 }

@@ -1,0 +1,61 @@
+//! Percent encoding of `grpc-message`, which carries any text in an ASCII header.
+//!
+//! Source: gRPC over HTTP/2, "Percent-Encoded".
+
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode, utf8_percent_encode};
+use std::borrow::Cow;
+
+/// Space to tilde stay as they are, but for the sign itself.
+const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
+
+/// Makes any text fit a header value.
+#[must_use]
+pub fn encode(message: &str) -> Cow<'_, str> {
+    utf8_percent_encode(message, ESCAPED).into()
+}
+
+/// Reads what a peer sent. Never fails, as the protocol asks: escapes that are none stay as
+/// they are, and what is not UTF-8 becomes U+FFFD.
+#[must_use]
+pub fn decode(value: &[u8]) -> Cow<'_, str> {
+    percent_decode(value).decode_utf8_lossy()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn plain_text_is_borrowed() {
+        assert!(matches!(encode("no such order: 7"), Cow::Borrowed(_)));
+        assert!(matches!(decode(b"no such order: 7"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn what_a_header_cannot_hold_is_escaped() {
+        assert_eq!(encode("100% \n\u{7f} é"), "100%25 %0A%7F %C3%A9");
+    }
+
+    #[test]
+    fn broken_escapes_stay_and_broken_text_is_marked() {
+        assert_eq!(decode(b"%"), "%");
+        assert_eq!(decode(b"%4"), "%4");
+        assert_eq!(decode(b"%zz %41"), "%zz A");
+        assert_eq!(decode(b"%ff\xfe"), "\u{fffd}\u{fffd}");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_comes_back_and_is_printable_ascii_on_the_wire(message in any::<String>()) {
+            let encoded = encode(&message);
+            prop_assert!(encoded.bytes().all(|byte| (0x20..=0x7e).contains(&byte)));
+            prop_assert_eq!(decode(encoded.as_bytes()), message.as_str());
+        }
+
+        #[test]
+        fn no_bytes_make_the_decoder_panic(value in proptest::collection::vec(any::<u8>(), 0..64)) {
+            let _ = decode(&value);
+        }
+    }
+}
