@@ -1,7 +1,8 @@
 //! The body that arrives from a peer: of a request at a server, of a response at a client.
 
+use crate::outgoing::CancelOnDrop;
 use bytes::Bytes;
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
 use std::{
     fmt,
     pin::Pin,
@@ -10,7 +11,11 @@ use std::{
 
 /// Data and trailers as they arrive. Dropped before its end, it tells the peer that nobody
 /// reads on.
-pub struct Incoming(hyper::body::Incoming);
+pub struct Incoming {
+    // Dropped in this order: first nobody reads, then nobody writes.
+    body: hyper::body::Incoming,
+    _request: Option<CancelOnDrop>,
+}
 
 /// A body that ended before its end.
 #[derive(Debug, thiserror::Error)]
@@ -48,9 +53,25 @@ pub enum ResetReason {
 
 // === impl Incoming ===
 
+impl Incoming {
+    /// A response body; when it is dropped, so is what is left of its request's.
+    pub(crate) const fn of_response(
+        body: hyper::body::Incoming,
+        request: Option<CancelOnDrop>,
+    ) -> Self {
+        Self {
+            body,
+            _request: request,
+        }
+    }
+}
+
 impl From<hyper::body::Incoming> for Incoming {
     fn from(body: hyper::body::Incoming) -> Self {
-        Self(body)
+        Self {
+            body,
+            _request: None,
+        }
     }
 }
 
@@ -62,24 +83,24 @@ impl http_body::Body for Incoming {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        Pin::new(&mut self.0)
+        Pin::new(&mut self.body)
             .poll_frame(cx)
             .map_err(|source| BodyError { source })
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.is_end_stream()
+        self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.size_hint()
+        self.body.size_hint()
     }
 }
 
 impl fmt::Debug for Incoming {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Incoming")
-            .field("is_end_stream", &self.0.is_end_stream())
+            .field("is_end_stream", &self.body.is_end_stream())
             .finish()
     }
 }
@@ -110,14 +131,16 @@ impl ResetReason {
         let mut next = Some(error);
         while let Some(error) = next {
             if let Some(error) = error.downcast_ref::<h2::Error>() {
-                return error.reason().map(Self::from_code);
+                return error.reason().map(Self::from);
             }
             next = error.source();
         }
         None
     }
+}
 
-    fn from_code(reason: h2::Reason) -> Self {
+impl From<h2::Reason> for ResetReason {
+    fn from(reason: h2::Reason) -> Self {
         match reason {
             h2::Reason::NO_ERROR => Self::NoError,
             h2::Reason::PROTOCOL_ERROR => Self::Protocol,

@@ -1,5 +1,11 @@
 //! TLS of both sides: certificates as PEM text, and what each side does with them.
 
+pub(crate) mod client;
+mod server;
+
+pub use client::{ClientTls, TlsError};
+pub use server::{ServerTls, ServerTlsError, ServerTlsSettings};
+
 use std::fmt;
 
 /// One or more certificates as PEM text. Read when the settings that hold it are used.

@@ -1,0 +1,283 @@
+//! Opens connections to servers.
+
+use crate::{
+    Address, ClientTls, Connection, TlsError, connection,
+    preface::{FirstBytes, Spoken},
+    socket::TcpSettings,
+    tls::client::PreparedTls,
+};
+use bytes::Bytes;
+use std::{error::Error, io, path::Path, time::Duration};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsConnector;
+
+/// How connections are opened and what holds on them.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ConnectSettings {
+    /// From the first packet to the server's first HTTP/2 frame. Default 5 s.
+    pub connect_timeout: Duration,
+    /// Options of TCP sockets.
+    pub tcp: TcpSettings,
+    /// Windows, limits and keepalive of HTTP/2.
+    pub http2: ClientHttp2Settings,
+    tls: Option<PreparedTls>,
+}
+
+/// Windows, limits and keepalive of a client's HTTP/2 connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClientHttp2Settings {
+    /// Bytes that a server may send ahead on one stream. Default 2 MiB.
+    pub initial_stream_window_bytes: u32,
+    /// Bytes that a server may send ahead on all streams together. Default 16 MiB, so that a few
+    /// streams which nobody reads do not stop the others.
+    pub initial_connection_window_bytes: u32,
+    /// Measures the bandwidth and sizes both windows by it instead. Default off.
+    pub adaptive_window: bool,
+    /// Longest header list that a server may send. Default 16 KiB.
+    pub max_header_list_bytes: u32,
+    /// Time between pings that check an otherwise quiet connection. Default none.
+    pub keepalive_interval: Option<Duration>,
+    /// Wait for the answer to such a ping. Default 20 s.
+    pub keepalive_timeout: Duration,
+    /// Pings also while no call is open. Default off (gRFC A8).
+    pub keepalive_while_idle: bool,
+}
+
+/// A connection that did not come about.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The server did not answer in time.
+    #[error("no connection within {0:?}")]
+    TimedOut(Duration),
+    /// The socket could not be connected.
+    #[error("cannot connect")]
+    Socket(#[source] io::Error),
+    /// The TLS handshake failed.
+    #[error("TLS handshake failed")]
+    Tls(#[source] io::Error),
+    /// The server speaks TLS, and no HTTP/2 over it.
+    #[error("the server did not choose h2 by ALPN")]
+    NoHttp2Alpn,
+    /// The server's first bytes are another protocol's.
+    #[error("the peer speaks {0}, not HTTP/2")]
+    NotHttp2(Spoken),
+    /// The server closed the connection before its first frame.
+    #[error("the peer closed the connection before its HTTP/2 settings")]
+    Closed,
+    /// HTTP/2 could not be started.
+    #[error("HTTP/2 handshake failed")]
+    Http2(#[source] Box<dyn Error + Send + Sync>),
+}
+
+/// Opens a connection to `address`.
+///
+/// Must be called within a tokio runtime, on which the connection then lives.
+///
+/// # Errors
+///
+/// When no HTTP/2 connection stands within [`ConnectSettings::connect_timeout`].
+///
+/// # Cancel safety
+///
+/// Dropping the future gives the attempt up.
+pub async fn connect<B>(
+    address: &Address,
+    settings: &ConnectSettings,
+) -> Result<Connection<B>, ConnectError>
+where
+    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    within(settings.connect_timeout, async {
+        match address {
+            Address::Tcp(address) => {
+                let stream = tokio::net::TcpStream::connect(address)
+                    .await
+                    .map_err(ConnectError::Socket)?;
+                settings.tcp.apply(&stream).map_err(ConnectError::Socket)?;
+                secure_and_start(stream, settings).await
+            }
+            Address::Unix(path) => connect_unix(path, settings).await,
+        }
+    })
+    .await
+}
+
+/// Speaks HTTP/2, inside TLS if the settings say so, over any pair of byte streams.
+///
+/// Must be called within a tokio runtime, on which the connection then lives.
+///
+/// # Errors
+///
+/// When no HTTP/2 connection stands within [`ConnectSettings::connect_timeout`].
+pub async fn handshake<B, T>(
+    io: T,
+    settings: &ConnectSettings,
+) -> Result<Connection<B>, ConnectError>
+where
+    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    within(settings.connect_timeout, secure_and_start(io, settings)).await
+}
+
+async fn within<B>(
+    limit: Duration,
+    attempt: impl Future<Output = Result<Connection<B>, ConnectError>>,
+) -> Result<Connection<B>, ConnectError> {
+    tokio::time::timeout(limit, attempt)
+        .await
+        .unwrap_or(Err(ConnectError::TimedOut(limit)))
+}
+
+#[cfg(unix)]
+async fn connect_unix<B>(
+    path: &Path,
+    settings: &ConnectSettings,
+) -> Result<Connection<B>, ConnectError>
+where
+    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let stream = tokio::net::UnixStream::connect(path)
+        .await
+        .map_err(ConnectError::Socket)?;
+    secure_and_start(stream, settings).await
+}
+
+#[cfg(not(unix))]
+async fn connect_unix<B>(_: &Path, _: &ConnectSettings) -> Result<Connection<B>, ConnectError> {
+    Err(ConnectError::Socket(io::ErrorKind::Unsupported.into()))
+}
+
+async fn secure_and_start<B, T>(
+    io: T,
+    settings: &ConnectSettings,
+) -> Result<Connection<B>, ConnectError>
+where
+    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let Some(tls) = &settings.tls else {
+        return start(io, settings).await;
+    };
+    let stream = TlsConnector::from(std::sync::Arc::clone(&tls.config))
+        .connect(tls.name.clone(), io)
+        .await
+        .map_err(ConnectError::Tls)?;
+    if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
+        return Err(ConnectError::NoHttp2Alpn);
+    }
+    start(stream, settings).await
+}
+
+async fn start<B, T>(io: T, settings: &ConnectSettings) -> Result<Connection<B>, ConnectError>
+where
+    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let (io, first) = FirstBytes::new(io);
+    let connection = connection::start(io, &settings.http2)
+        .await
+        .map_err(|source| ConnectError::Http2(source.into()))?;
+    // A socket that accepts is no server yet: a proxy in between accepts for servers that are
+    // away. The first frame is.
+    match first.await {
+        Ok(Spoken::Http2) => Ok(connection),
+        Ok(spoken) => Err(ConnectError::NotHttp2(spoken)),
+        Err(_) => Err(ConnectError::Closed),
+    }
+}
+
+// === impl ConnectSettings ===
+
+impl Default for ConnectSettings {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(5),
+            tcp: TcpSettings::default(),
+            http2: ClientHttp2Settings::default(),
+            tls: None,
+        }
+    }
+}
+
+impl ConnectSettings {
+    /// Speaks TLS with servers of `host`.
+    ///
+    /// # Errors
+    ///
+    /// When a certificate, key or name cannot be used.
+    pub fn with_tls(mut self, tls: &ClientTls, host: &str) -> Result<Self, TlsError> {
+        self.tls = Some(tls.prepare(host)?);
+        Ok(self)
+    }
+
+    /// Whether connections speak TLS.
+    #[must_use]
+    pub const fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+}
+
+// === impl ClientHttp2Settings ===
+
+impl Default for ClientHttp2Settings {
+    fn default() -> Self {
+        Self {
+            initial_stream_window_bytes: 2 << 20,
+            initial_connection_window_bytes: 16 << 20,
+            adaptive_window: false,
+            max_header_list_bytes: 16 << 10,
+            keepalive_interval: None,
+            keepalive_timeout: Duration::from_secs(20),
+            keepalive_while_idle: false,
+        }
+    }
+}
+
+// === impl ConnectError ===
+
+impl ConnectError {
+    /// What to look at, where the error suggests it.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::TimedOut(_) => Some("is the address right, and no firewall in between?"),
+            Self::Socket(error) => match error.kind() {
+                io::ErrorKind::ConnectionRefused => Some("is it listening?"),
+                io::ErrorKind::NotFound => Some("is the server running, and the path right?"),
+                io::ErrorKind::PermissionDenied => Some("may this user use the socket?"),
+                _ => None,
+            },
+            Self::Tls(error) => tls_hint(error),
+            Self::NoHttp2Alpn => Some("is this a gRPC server's port?"),
+            Self::NotHttp2(Spoken::Tls) => Some("plaintext against TLS? Use https:// or set TLS"),
+            Self::NotHttp2(_) => Some("is this a gRPC server's port?"),
+            Self::Closed => Some("plaintext against TLS? Or is a proxy's server away?"),
+            Self::Http2(_) => Some("TLS against plaintext?"),
+        }
+    }
+}
+
+fn tls_hint(error: &io::Error) -> Option<&'static str> {
+    let error = error.get_ref()?.downcast_ref::<rustls::Error>();
+    match error {
+        Some(rustls::Error::InvalidMessage(_)) => Some("TLS against plaintext? Use http://"),
+        Some(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer)) => {
+            Some("give the channel the roots that signed the server's certificate")
+        }
+        Some(rustls::Error::InvalidCertificate(
+            rustls::CertificateError::NotValidForName
+            | rustls::CertificateError::NotValidForNameContext { .. },
+        )) => Some("set the name that the server's certificate is for"),
+        Some(rustls::Error::AlertReceived(_)) => Some("does the server want a client certificate?"),
+        _ => None,
+    }
+}
