@@ -1,0 +1,95 @@
+# shellcheck shell=bash
+# The base images that the Dockerfile and compose.yaml name: those that the
+# engine has or can pull, else stand-ins made from this machine. To be sourced.
+
+rust_image=rust:1.95-slim-bookworm
+node_image=node:20-bookworm-slim
+postgres_image=postgres:17-bookworm
+
+images_provide() { # DIRECTORY
+  image_is_there "$rust_image" || image_import_toolchains "$rust_image" || return 1
+  image_is_there "$node_image" || docker tag "$rust_image" "$node_image" || return 1
+  image_is_there "$postgres_image" || image_import_postgres "$postgres_image" "$1"
+}
+
+image_is_there() { # NAME
+  docker image inspect "$1" >/dev/null 2>&1 || timeout 300 docker pull --quiet "$1" 2>/dev/null
+}
+
+# Rust and Node as they are on this machine, with its certificates and the
+# settings of its package clients.
+image_import_toolchains() { # NAME
+  printf '  %s cannot be pulled: made from this machine\n' "$1"
+  local sysroot rustup cargo variable
+  sysroot=$(rustc --print sysroot) || return 1
+  rustup=${RUSTUP_HOME:-$HOME/.rustup}
+  cargo=${CARGO_HOME:-$HOME/.cargo}
+  local paths=(bin lib lib64 sbin usr/bin usr/lib usr/lib64 usr/include etc)
+  local path
+  # The default toolchain's name may be a link to where it lies.
+  for path in "$sysroot" "$(readlink -f "$sysroot")" "$rustup/settings.toml" "$cargo/bin" \
+    "$cargo/config.toml" "$HOME/.npmrc" "$(node_prefix)"; do
+    [[ -z $path || ! -e $path ]] || paths+=("${path#/}")
+  done
+  local settings=(-c "ENV PATH=$cargo/bin:$sysroot/bin:$(dirname "$(command -v node)"):/usr/local/bin:/usr/bin:/bin"
+    -c "ENV HOME=$HOME RUSTUP_HOME=$rustup CARGO_HOME=$cargo")
+  for variable in SSL_CERT_FILE NODE_EXTRA_CA_CERTS CARGO_HTTP_CAINFO RUSTUP_AUTO_INSTALL \
+    HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy https_proxy no_proxy; do
+    [[ -z ${!variable:-} ]] || settings+=(-c "ENV $variable=${!variable}")
+  done
+  image_import "$1" "${settings[@]}" -- \
+    --exclude="${sysroot#/}/share" --exclude="$(readlink -f "$sysroot" | cut -c2-)/share" \
+    "${paths[@]}"
+}
+
+# Where Node lies, when that is not below /usr/bin already.
+node_prefix() {
+  local node
+  node=$(readlink -f "$(command -v node)") || return 0
+  [[ $node == /usr/bin/* ]] || dirname "$(dirname "$node")"
+}
+
+# PostgreSQL as it is on this machine, with the official image's entry point
+# imitated as far as compose.yaml relies on it.
+image_import_postgres() { # NAME DIRECTORY
+  local bin
+  bin=$(postgres_directory)
+  if [[ -z $bin ]]; then
+    can_install || return 1
+    printf '  installing postgresql\n'
+    install_packages postgresql || return 1
+    bin=$(postgres_directory)
+  fi
+  printf '  %s cannot be pulled: %s of this machine stands in\n' "$1" "$("$bin/postgres" --version)"
+  local root=$2/postgres
+  mkdir -p "$root/var/lib/postgresql/data"
+  install -m 0755 "$(dirname "${BASH_SOURCE[0]}")/postgres-entrypoint" "$root/docker-entrypoint"
+  chown -R postgres:postgres "$root/var/lib/postgresql"
+  image_import "$1" -c "ENV PATH=$bin:/usr/bin:/bin PGDATA=/var/lib/postgresql/data" \
+    -c 'ENTRYPOINT ["/docker-entrypoint"]' -- \
+    --exclude='usr/lib/gcc' --exclude='usr/lib/node_modules' --exclude='usr/lib/python3*' \
+    bin lib lib64 sbin usr/bin usr/lib usr/share/postgresql usr/share/zoneinfo etc \
+    -C "$root" docker-entrypoint var
+}
+
+postgres_directory() {
+  local path
+  path=$(readlink -f "$(command -v postgres || compgen -G '/usr/lib/postgresql/*/bin/postgres' | tail -n 1)")
+  [[ ! -x $path ]] || dirname "$path"
+}
+
+# An image of what tar takes from this machine, without what is large there and
+# of no use to a build.
+image_import() { # NAME SETTING… -- TAR-ARGUMENT…
+  local name=$1 settings=()
+  shift
+  while [[ $1 != -- ]]; do
+    settings+=("$1")
+    shift
+  done
+  shift
+  tar -C / --exclude='usr/lib/chromium*' --exclude='usr/lib/jvm' --exclude='usr/lib/llvm-*' \
+    --exclude='usr/lib/go*' --exclude='usr/lib/google-cloud-sdk' --exclude='usr/lib/debug' \
+    --exclude='usr/lib/firmware' --exclude='usr/lib/modules' -cf - "$@" |
+    docker import "${settings[@]}" - "$name" >/dev/null
+}
