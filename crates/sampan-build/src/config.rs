@@ -1,0 +1,3 @@
+//! What the surroundings say.
+
+pub(crate) mod env;

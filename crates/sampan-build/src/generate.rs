@@ -1,0 +1,165 @@
+//! Turns compiled .proto files into Rust: one file per package.
+
+mod client;
+mod descriptor_set;
+mod methods;
+mod runtime;
+mod service;
+
+use crate::builder::Settings;
+use crate::builtin;
+use crate::error::{Error, Fault};
+use crate::load::Loaded;
+use crate::policy::{self, Facts};
+use prost_build::Module;
+use prost_reflect::{DescriptorPool, FileDescriptor, Kind};
+pub(crate) use runtime::Runtime;
+use service::{ServiceWriter, Trouble};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+
+/// Texts of the generated files by name (`shop.v1.rs`), and of which packages they are.
+#[derive(Debug)]
+pub(crate) struct Generated {
+    pub(crate) files: BTreeMap<String, String>,
+    /// Package to file name.
+    pub(crate) packages: BTreeMap<String, String>,
+}
+
+/// What is known of every method, by its path (`/shop.v1.Orders/GetOrder`).
+pub(crate) type FactsByPath = BTreeMap<String, Facts>;
+
+/// Name of the file for what has no package.
+const NO_PACKAGE: &str = "_";
+
+/// Writes nothing to disk.
+///
+/// # Errors
+/// Every refused policy, or what the generators under this one could not take.
+pub(crate) fn generate(loaded: &Loaded, settings: &Settings) -> Result<Generated, Error> {
+    let targets = targets(&loaded.pool, &loaded.listed, settings.imports);
+    let facts = read_policies(loaded, &targets)?;
+
+    let trouble: Trouble = Rc::new(RefCell::new(Vec::new()));
+    let mut config = settings.prost_config();
+    config.service_generator(Box::new(ServiceWriter::new(
+        settings.clone(),
+        facts,
+        Rc::clone(&trouble),
+    )));
+    let mut packages = BTreeMap::new();
+    let mut requests = Vec::with_capacity(targets.len());
+    for file in &targets {
+        let descriptor = file.file_descriptor_proto().clone();
+        let module = Module::from_protobuf_package_name(descriptor.package());
+        packages.insert(descriptor.package().to_owned(), module.to_file_name_or(NO_PACKAGE));
+        requests.push((module, descriptor));
+    }
+    // It panics where two enum values get one name in Rust.
+    let modules = catch_unwind(AssertUnwindSafe(|| config.generate(requests)))
+        .map_err(|panic| Fault::new(text_of(&*panic)))?
+        .map_err(|error| Fault::new(error.to_string()))?;
+    let faults = std::mem::take(&mut *trouble.borrow_mut());
+    if !faults.is_empty() {
+        return Err(Error::new(faults));
+    }
+
+    let mut files = BTreeMap::new();
+    for (module, text) in modules {
+        let name = module.to_file_name_or(NO_PACKAGE);
+        let of_package: Vec<&FileDescriptor> = targets
+            .iter()
+            .filter(|file| Module::from_protobuf_package_name(file.package_name()) == module)
+            .collect();
+        let file = render(&text, &of_package).map_err(|error| {
+            Fault::new(format!("the code of {name} is not Rust: {error}"))
+                .with_hint("look at the attributes and paths given to the builder")
+        })?;
+        files.insert(name, file);
+    }
+    packages.retain(|_, name| files.contains_key(name));
+    Ok(Generated { files, packages })
+}
+
+/// The files to write code for: those asked for and, with `imports`, what they import. Of the
+/// built-in ones only what is asked for or holds a type that the others use.
+fn targets(pool: &DescriptorPool, listed: &[String], imports: bool) -> Vec<FileDescriptor> {
+    let mut wanted: BTreeSet<String> = listed.iter().cloned().collect();
+    if imports {
+        let own = pool.files().filter(|file| !builtin::contains(file.name()));
+        wanted.extend(own.map(|file| file.name().to_owned()));
+        let mut used: Vec<FileDescriptor> = pool
+            .files()
+            .filter(|file| wanted.contains(file.name()))
+            .flat_map(|file| used_by(&file))
+            .collect();
+        while let Some(file) = used.pop() {
+            if builtin::contains(file.name()) && wanted.insert(file.name().to_owned()) {
+                used.extend(used_by(&file));
+            }
+        }
+    }
+    pool.files().filter(|file| wanted.contains(file.name())).collect()
+}
+
+/// The files whose types appear in this one's messages and methods.
+fn used_by(file: &FileDescriptor) -> Vec<FileDescriptor> {
+    let mut used = Vec::new();
+    let mut messages: Vec<_> = file.messages().collect();
+    while let Some(message) = messages.pop() {
+        messages.extend(message.child_messages());
+        for field in message.fields() {
+            match field.kind() {
+                Kind::Message(message) => used.push(message.parent_file()),
+                Kind::Enum(enumeration) => used.push(enumeration.parent_file()),
+                _ => {}
+            }
+        }
+    }
+    for method in file.services().flat_map(|service| service.methods().collect::<Vec<_>>()) {
+        used.push(method.input().parent_file());
+        used.push(method.output().parent_file());
+    }
+    used
+}
+
+fn read_policies(loaded: &Loaded, targets: &[FileDescriptor]) -> Result<FactsByPath, Error> {
+    let mut facts = FactsByPath::new();
+    let mut faults = Vec::new();
+    for service in targets.iter().flat_map(FileDescriptor::services) {
+        for method in service.methods() {
+            match policy::read(&loaded.pool, &method, &loaded.sources) {
+                Ok(known) => {
+                    let path = format!("/{}/{}", service.full_name(), method.name());
+                    facts.insert(path, known);
+                }
+                Err(mut found) => faults.append(&mut found),
+            }
+        }
+    }
+    if faults.is_empty() { Ok(facts) } else { Err(Error::new(faults)) }
+}
+
+fn render(text: &str, files: &[&FileDescriptor]) -> Result<String, syn::Error> {
+    let code = prettyplease::unparse(&syn::parse_file(text)?);
+    let from: Vec<&str> = files.iter().map(|file| file.name()).collect();
+    let set = descriptor_set::with_imports(files);
+    Ok(format!(
+        "// @generated by sampan-build from {}. Do not edit.\n\n{code}\n{}",
+        from.join(", "),
+        descriptor_set::constant(&set),
+    ))
+}
+
+/// The encoded descriptors of all files, comments and places included.
+pub(crate) fn complete_descriptor_set(pool: &DescriptorPool) -> Vec<u8> {
+    descriptor_set::complete(pool.files())
+}
+
+fn text_of(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+        .unwrap_or_else(|| "prost-build gave up on these files".to_owned())
+}
