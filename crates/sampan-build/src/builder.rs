@@ -52,6 +52,10 @@ pub(crate) struct Settings {
     skip_debug: Vec<String>,
 }
 
+/// Stands for the path of prost-types until all is written: prost-build spells the parts of
+/// such a path anew and would lose the underscores of `__codegen`.
+const WELL_KNOWN_TYPES: &str = "::sampan_prost_types";
+
 // === impl Builder ===
 
 impl Builder {
@@ -140,36 +144,54 @@ impl Builder {
 
     /// Adds an attribute to the modules of clients, by package.
     #[must_use]
-    pub fn client_mod_attribute(mut self, path: impl AsRef<str>, attribute: impl AsRef<str>) -> Self {
-        self.settings.client_attributes.push_mod(path.as_ref(), attribute.as_ref());
+    pub fn client_mod_attribute(
+        mut self,
+        path: impl AsRef<str>,
+        attribute: impl AsRef<str>,
+    ) -> Self {
+        self.settings
+            .client_attributes
+            .push_mod(path.as_ref(), attribute.as_ref());
         self
     }
 
     /// Adds an attribute to clients, by service.
     #[must_use]
     pub fn client_attribute(mut self, path: impl AsRef<str>, attribute: impl AsRef<str>) -> Self {
-        self.settings.client_attributes.push_struct(path.as_ref(), attribute.as_ref());
+        self.settings
+            .client_attributes
+            .push_struct(path.as_ref(), attribute.as_ref());
         self
     }
 
     /// Adds an attribute to the modules of servers, by package.
     #[must_use]
-    pub fn server_mod_attribute(mut self, path: impl AsRef<str>, attribute: impl AsRef<str>) -> Self {
-        self.settings.server_attributes.push_mod(path.as_ref(), attribute.as_ref());
+    pub fn server_mod_attribute(
+        mut self,
+        path: impl AsRef<str>,
+        attribute: impl AsRef<str>,
+    ) -> Self {
+        self.settings
+            .server_attributes
+            .push_mod(path.as_ref(), attribute.as_ref());
         self
     }
 
     /// Adds an attribute to servers, by service.
     #[must_use]
     pub fn server_attribute(mut self, path: impl AsRef<str>, attribute: impl AsRef<str>) -> Self {
-        self.settings.server_attributes.push_struct(path.as_ref(), attribute.as_ref());
+        self.settings
+            .server_attributes
+            .push_struct(path.as_ref(), attribute.as_ref());
         self
     }
 
     /// Adds an attribute to the traits that services implement.
     #[must_use]
     pub fn trait_attribute(mut self, path: impl AsRef<str>, attribute: impl AsRef<str>) -> Self {
-        self.settings.server_attributes.push_trait(path.as_ref(), attribute.as_ref());
+        self.settings
+            .server_attributes
+            .push_trait(path.as_ref(), attribute.as_ref());
         self
     }
 
@@ -197,7 +219,9 @@ impl Builder {
     /// Leaves out `Debug` for these messages, to write it by hand.
     #[must_use]
     pub fn skip_debug(mut self, paths: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
-        self.settings.skip_debug.extend(paths.into_iter().map(|path| path.as_ref().to_owned()));
+        self.settings
+            .skip_debug
+            .extend(paths.into_iter().map(|path| path.as_ref().to_owned()));
         self
     }
 
@@ -205,7 +229,9 @@ impl Builder {
     /// (`shop.v1.Orders.GetOrder`).
     #[must_use]
     pub fn disable_comments(mut self, paths: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
-        self.settings.disable_comments.extend(paths.into_iter().map(|path| path.as_ref().to_owned()));
+        self.settings
+            .disable_comments
+            .extend(paths.into_iter().map(|path| path.as_ref().to_owned()));
         self
     }
 
@@ -334,7 +360,11 @@ impl Builder {
                 faults.push(Fault::new(format!("{name} `{path}` is no path in Rust")));
             }
         }
-        if faults.is_empty() { Ok(settings) } else { Err(Error::new(faults)) }
+        if faults.is_empty() {
+            Ok(settings)
+        } else {
+            Err(Error::new(faults))
+        }
     }
 
     pub(crate) fn without_imports(mut self) -> Self {
@@ -356,17 +386,27 @@ impl Builder {
 
 impl Settings {
     pub(crate) fn codec_path(&self) -> String {
-        self.codec_path.clone().unwrap_or_else(|| self.runtime.text("tonic_prost::ProstCodec"))
+        self.codec_path
+            .clone()
+            .unwrap_or_else(|| self.runtime.text("tonic_prost::ProstCodec"))
+    }
+
+    /// Puts the path of prost-types into what prost-build wrote.
+    pub(crate) fn with_well_known_types(&self, code: &str) -> String {
+        code.replace(WELL_KNOWN_TYPES, &self.runtime.text("prost_types"))
     }
 
     pub(crate) fn prost_config(&self) -> prost_build::Config {
         let mut config = prost_build::Config::new();
         config
             .prost_path(self.runtime.text("prost"))
-            .prost_types_path(self.runtime.text("prost_types"))
+            .prost_types_path(WELL_KNOWN_TYPES)
             // Formatted once, with everything that is added.
             .format(false)
-            .type_attribute(".", "#[allow(clippy::all, clippy::nursery, clippy::pedantic)]");
+            .type_attribute(
+                ".",
+                "#[allow(clippy::all, clippy::nursery, clippy::pedantic)]",
+            );
         for (path, rust_path) in &self.extern_paths {
             config.extern_path(path, rust_path);
         }

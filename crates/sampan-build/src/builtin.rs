@@ -5,9 +5,18 @@
 
 /// Name under which it is imported, and text.
 pub(crate) const FILES: [(&str, &str); 3] = [
-    ("google/api/annotations.proto", include_str!("../proto/google/api/annotations.proto")),
-    ("google/api/http.proto", include_str!("../proto/google/api/http.proto")),
-    ("sampan/v1/options.proto", include_str!("../proto/sampan/v1/options.proto")),
+    (
+        "google/api/annotations.proto",
+        include_str!("../proto/google/api/annotations.proto"),
+    ),
+    (
+        "google/api/http.proto",
+        include_str!("../proto/google/api/http.proto"),
+    ),
+    (
+        "sampan/v1/options.proto",
+        include_str!("../proto/sampan/v1/options.proto"),
+    ),
 ];
 
 /// What the compiler itself brings.

@@ -41,7 +41,9 @@ impl Error {
 
 impl From<Fault> for Error {
     fn from(fault: Fault) -> Self {
-        Self { faults: vec![fault] }
+        Self {
+            faults: vec![fault],
+        }
     }
 }
 
@@ -69,7 +71,11 @@ impl std::error::Error for Error {}
 
 impl Fault {
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), place: None, hint: None }
+        Self {
+            message: message.into(),
+            place: None,
+            hint: None,
+        }
     }
 
     #[must_use]
@@ -128,7 +134,8 @@ mod tests {
             .with_hint("right");
         let error = Error::new(vec![fault.clone(), fault, Fault::new("and nowhere")]);
         assert_eq!(error.count(), 2);
-        let text = "a.proto:12:2: wrong\n   |\n12 | \tbad;\n   | \t^^^\n   = hint: right\n\nand nowhere";
+        let text =
+            "a.proto:12:2: wrong\n   |\n12 | \tbad;\n   | \t^^^\n   = hint: right\n\nand nowhere";
         assert_eq!(error.to_string(), text);
         assert_eq!(format!("{error:?}"), text);
     }

@@ -54,7 +54,10 @@ pub(crate) fn generate(loaded: &Loaded, settings: &Settings) -> Result<Generated
     for file in &targets {
         let descriptor = file.file_descriptor_proto().clone();
         let module = Module::from_protobuf_package_name(descriptor.package());
-        packages.insert(descriptor.package().to_owned(), module.to_file_name_or(NO_PACKAGE));
+        packages.insert(
+            descriptor.package().to_owned(),
+            module.to_file_name_or(NO_PACKAGE),
+        );
         requests.push((module, descriptor));
     }
     // It panics where two enum values get one name in Rust.
@@ -73,6 +76,7 @@ pub(crate) fn generate(loaded: &Loaded, settings: &Settings) -> Result<Generated
             .iter()
             .filter(|file| Module::from_protobuf_package_name(file.package_name()) == module)
             .collect();
+        let text = settings.with_well_known_types(&text);
         let file = render(&text, &of_package).map_err(|error| {
             Fault::new(format!("the code of {name} is not Rust: {error}"))
                 .with_hint("look at the attributes and paths given to the builder")
@@ -101,7 +105,9 @@ fn targets(pool: &DescriptorPool, listed: &[String], imports: bool) -> Vec<FileD
             }
         }
     }
-    pool.files().filter(|file| wanted.contains(file.name())).collect()
+    pool.files()
+        .filter(|file| wanted.contains(file.name()))
+        .collect()
 }
 
 /// The files whose types appear in this one's messages and methods.
@@ -118,7 +124,10 @@ fn used_by(file: &FileDescriptor) -> Vec<FileDescriptor> {
             }
         }
     }
-    for method in file.services().flat_map(|service| service.methods().collect::<Vec<_>>()) {
+    for method in file
+        .services()
+        .flat_map(|service| service.methods().collect::<Vec<_>>())
+    {
         used.push(method.input().parent_file());
         used.push(method.output().parent_file());
     }
@@ -139,7 +148,11 @@ fn read_policies(loaded: &Loaded, targets: &[FileDescriptor]) -> Result<FactsByP
             }
         }
     }
-    if faults.is_empty() { Ok(facts) } else { Err(Error::new(faults)) }
+    if faults.is_empty() {
+        Ok(facts)
+    } else {
+        Err(Error::new(faults))
+    }
 }
 
 fn render(text: &str, files: &[&FileDescriptor]) -> Result<String, syn::Error> {

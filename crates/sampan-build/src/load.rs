@@ -7,10 +7,10 @@ use miette::Diagnostic;
 use prost_reflect::DescriptorPool;
 use protox::Compiler;
 use protox::file::{File, FileResolver, GoogleFileResolver};
+use sampan_wire::suggest;
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use sampan_wire::suggest;
 
 /// Compiled files.
 #[derive(Debug)]
@@ -36,25 +36,37 @@ pub fn load(
     includes: &[impl AsRef<Path>],
 ) -> Result<DescriptorPool, Error> {
     let files: Vec<PathBuf> = files.iter().map(|file| file.as_ref().to_owned()).collect();
-    let includes: Vec<PathBuf> = includes.iter().map(|root| root.as_ref().to_owned()).collect();
+    let includes: Vec<PathBuf> = includes
+        .iter()
+        .map(|root| root.as_ref().to_owned())
+        .collect();
     load_files(&files, &includes).map(|loaded| loaded.pool)
 }
 
 pub(crate) fn load_files(files: &[PathBuf], includes: &[PathBuf]) -> Result<Loaded, Error> {
-    let mut faults: Vec<Fault> =
-        files.iter().filter(|file| !file.is_file()).map(|file| no_such_file(file)).collect();
+    let mut faults: Vec<Fault> = files
+        .iter()
+        .filter(|file| !file.is_file())
+        .map(|file| no_such_file(file))
+        .collect();
     if files.is_empty() {
-        faults.push(
-            Fault::new("no .proto file was named").with_hint("name at least one to compile"),
-        );
+        faults
+            .push(Fault::new("no .proto file was named").with_hint("name at least one to compile"));
     }
     if !faults.is_empty() {
         return Err(Error::new(faults));
     }
 
-    let roots = if includes.is_empty() { roots_of(files) } else { includes.to_vec() };
+    let roots = if includes.is_empty() {
+        roots_of(files)
+    } else {
+        includes.to_vec()
+    };
     let found = Rc::new(RefCell::new(Found::default()));
-    let resolver = Resolver { roots, found: Rc::clone(&found) };
+    let resolver = Resolver {
+        roots,
+        found: Rc::clone(&found),
+    };
     let mut listed = Vec::with_capacity(files.len());
     let mut compiler = Compiler::with_file_resolver(resolver.clone());
     for file in files {
@@ -77,7 +89,11 @@ pub(crate) fn load_files(files: &[PathBuf], includes: &[PathBuf]) -> Result<Load
     }
     let pool = compiler.descriptor_pool();
     let sources = std::mem::take(&mut found.borrow_mut().sources);
-    Ok(Loaded { pool, listed, sources })
+    Ok(Loaded {
+        pool,
+        listed,
+        sources,
+    })
 }
 
 /// Where imports of these files are looked for when nobody says: above the folders that a
@@ -122,7 +138,13 @@ fn no_such_file(file: &Path) -> Fault {
     let fault = Fault::new(format!("{}: no such file", file.display()));
     let beside: Vec<String> = file
         .parent()
-        .map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder })
+        .map(|folder| {
+            if folder.as_os_str().is_empty() {
+                Path::new(".")
+            } else {
+                folder
+            }
+        })
         .and_then(|folder| std::fs::read_dir(folder).ok())
         .into_iter()
         .flatten()
@@ -131,7 +153,10 @@ fn no_such_file(file: &Path) -> Fault {
         .collect();
     let wanted = file.file_name().unwrap_or_default().to_string_lossy();
     match suggest::nearest(&wanted, beside.iter().map(String::as_str)) {
-        Some(name) => fault.with_hint(format!("did you mean {}?", file.with_file_name(name).display())),
+        Some(name) => fault.with_hint(format!(
+            "did you mean {}?",
+            file.with_file_name(name).display()
+        )),
         None => fault.with_hint("paths are relative to the package that is built"),
     }
 }
@@ -155,9 +180,14 @@ struct Found {
 impl FileResolver for Resolver {
     fn resolve_path(&self, path: &Path) -> Option<String> {
         self.roots.iter().find_map(|root| {
-            let relative = without_dots(path).strip_prefix(without_dots(root)).ok()?.to_owned();
+            let relative = without_dots(path)
+                .strip_prefix(without_dots(root))
+                .ok()?
+                .to_owned();
             let parts: Option<Vec<&str>> = relative.iter().map(|part| part.to_str()).collect();
-            parts.map(|parts| parts.join("/")).filter(|name| !name.is_empty())
+            parts
+                .map(|parts| parts.join("/"))
+                .filter(|name| !name.is_empty())
         })
     }
 
@@ -175,7 +205,10 @@ impl FileResolver for Resolver {
             let mut found = self.found.borrow_mut();
             found.sources.insert(name, path.display().to_string(), text);
             if let Some(edition) = edition {
-                let place = found.sources.find(name).map(|source| source.place(&edition));
+                let place = found
+                    .sources
+                    .find(name)
+                    .map(|source| source.place(&edition));
                 found.faults.push(
                     Fault::new("files with an edition cannot be compiled yet")
                         .at(place)
@@ -203,7 +236,13 @@ impl Resolver {
         let listed: Vec<String> = self
             .roots
             .iter()
-            .map(|root| if root.as_os_str().is_empty() { ".".to_owned() } else { root.display().to_string() })
+            .map(|root| {
+                if root.as_os_str().is_empty() {
+                    ".".to_owned()
+                } else {
+                    root.display().to_string()
+                }
+            })
             .collect();
         listed.join(", ")
     }
@@ -228,12 +267,18 @@ impl Resolver {
                     let text = source.text.get(option.clone()).unwrap_or_default();
                     if cause.contains("oneof 'repeat'") {
                         let both = [["retry"], ["hedge"]].map(|path| scan::find_field(text, &path));
-                        range = both.into_iter().flatten().max_by_key(|r| r.start).map(|r| {
-                            option.start + r.start..option.start + r.end
-                        });
+                        range = both
+                            .into_iter()
+                            .flatten()
+                            .max_by_key(|r| r.start)
+                            .map(|r| option.start + r.start..option.start + r.end);
                         message = "a method is retried or hedged, never both".to_owned();
                         hint = Some("take one of the two out (gRFC A6)".to_owned());
-                        faults.push(Fault::new(message).at(range.map(|r| source.place(&r))).with_hint(hint.unwrap_or_default()));
+                        faults.push(
+                            Fault::new(message)
+                                .at(range.map(|r| source.place(&r)))
+                                .with_hint(hint.unwrap_or_default()),
+                        );
                         continue;
                     }
                     // The cause speaks of a word within the braces: show that one.
@@ -259,7 +304,10 @@ impl Resolver {
     }
 
     fn import_hint(&self, name: &str) -> String {
-        let known = builtin::FILES.iter().map(|(file, _)| *file).chain(builtin::WELL_KNOWN);
+        let known = builtin::FILES
+            .iter()
+            .map(|(file, _)| *file)
+            .chain(builtin::WELL_KNOWN);
         let looked = format!("looked in {}", self.roots_listed());
         match suggest::nearest(name, known) {
             Some(near) => format!("did you mean `{near}`? {looked}"),
@@ -280,5 +328,7 @@ fn quoted<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
 }
 
 fn without_dots(path: &Path) -> PathBuf {
-    path.components().filter(|part| !matches!(part, std::path::Component::CurDir)).collect()
+    path.components()
+        .filter(|part| !matches!(part, std::path::Component::CurDir))
+        .collect()
 }

@@ -17,7 +17,10 @@ pub(crate) struct File {
 
 impl File {
     pub(crate) fn new(path: PathBuf, content: impl Into<Vec<u8>>) -> Self {
-        Self { path, content: content.into() }
+        Self {
+            path,
+            content: content.into(),
+        }
     }
 
     fn is_current(&self) -> bool {
@@ -94,7 +97,10 @@ impl Modules {
         let indent = "    ".repeat(depth);
         if let Some(file) = &self.file {
             let _ = if from_env {
-                writeln!(text, "{indent}include!(concat!(env!(\"OUT_DIR\"), \"/{file}\"));")
+                writeln!(
+                    text,
+                    "{indent}include!(concat!(env!(\"OUT_DIR\"), \"/{file}\"));"
+                )
             } else {
                 writeln!(text, "{indent}include!(\"{file}\");")
             };
@@ -138,7 +144,12 @@ mod tests {
         let files = [File::new(path.clone(), "text")];
         write(&files).unwrap();
         let before = std::time::SystemTime::UNIX_EPOCH;
-        fs::File::options().write(true).open(&path).unwrap().set_modified(before).unwrap();
+        fs::File::options()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_modified(before)
+            .unwrap();
         write(&files).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), before);
     }

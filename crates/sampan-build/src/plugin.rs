@@ -11,8 +11,8 @@ use crate::source::Sources;
 use prost::Message;
 use prost::bytes::Bytes;
 use prost_reflect::DescriptorPool;
-use prost_types::compiler::code_generator_response::{Feature, File};
 use prost_types::compiler::CodeGeneratorResponse;
+use prost_types::compiler::code_generator_response::{Feature, File};
 use sampan_wire::suggest;
 
 /// `google.protobuf.compiler.CodeGeneratorRequest`, its files left encoded.
@@ -28,17 +28,35 @@ struct Request {
 
 /// Every parameter, and what it is good for.
 pub const PARAMETERS: [(&str, &str); 12] = [
-    ("runtime", "path of the runtime in generated code (::sampan)"),
+    (
+        "runtime",
+        "path of the runtime in generated code (::sampan)",
+    ),
     ("build_client", "whether clients are generated (true)"),
     ("build_server", "whether servers are generated (true)"),
     ("build_transport", "whether clients have `dial` (true)"),
     ("bytes", "path of bytes fields to be `Bytes`; `.` for all"),
-    ("btree_map", "path of map fields to be `BTreeMap`; `.` for all"),
+    (
+        "btree_map",
+        "path of map fields to be `BTreeMap`; `.` for all",
+    ),
     ("boxed", "path of a field to be boxed"),
-    ("extern_path", "`.pkg=::rust::path`: types that exist elsewhere"),
-    ("type_attribute", "`.pkg=#[attribute]`: on messages and enums"),
-    ("field_attribute", "`.pkg.Message.field=#[attribute]`: on fields"),
-    ("compile_well_known_types", "whether google.protobuf is generated (false)"),
+    (
+        "extern_path",
+        "`.pkg=::rust::path`: types that exist elsewhere",
+    ),
+    (
+        "type_attribute",
+        "`.pkg=#[attribute]`: on messages and enums",
+    ),
+    (
+        "field_attribute",
+        "`.pkg.Message.field=#[attribute]`: on fields",
+    ),
+    (
+        "compile_well_known_types",
+        "whether google.protobuf is generated (false)",
+    ),
     ("codec_path", "path of the codec (tonic-prost's)"),
 ];
 
@@ -49,8 +67,10 @@ pub const PARAMETERS: [(&str, &str); 12] = [
 /// protoc wants them.
 pub fn run(request: &[u8]) -> Result<Vec<u8>, Error> {
     let request = Request::decode(request).map_err(|error| {
-        Fault::new(format!("standard input is no CodeGeneratorRequest: {error}"))
-            .with_hint("this program is run by protoc or buf, not by hand")
+        Fault::new(format!(
+            "standard input is no CodeGeneratorRequest: {error}"
+        ))
+        .with_hint("this program is run by protoc or buf, not by hand")
     })?;
     let mut response = CodeGeneratorResponse {
         supported_features: Some(Feature::Proto3Optional as u64),
@@ -71,7 +91,11 @@ fn generate(request: Request) -> Result<Vec<File>, Error> {
         pool.decode_file_descriptor_proto(file)
             .map_err(|error| Fault::new(format!("a file in the request: {error:?}")))?;
     }
-    let loaded = Loaded { pool, listed: request.file_to_generate, sources: Sources::default() };
+    let loaded = Loaded {
+        pool,
+        listed: request.file_to_generate,
+        sources: Sources::default(),
+    };
     let generated = generate::generate(&loaded, &settings)?;
     let files = generated.files.into_iter().map(|(name, text)| File {
         name: Some(name),
@@ -95,7 +119,11 @@ fn builder(parameters: &str) -> Result<Builder, Error> {
             }
         };
     }
-    if faults.is_empty() { Ok(builder) } else { Err(Error::new(faults)) }
+    if faults.is_empty() {
+        Ok(builder)
+    } else {
+        Err(Error::new(faults))
+    }
 }
 
 fn apply(builder: Builder, key: &str, value: &str) -> Result<Builder, Fault> {
@@ -108,7 +136,9 @@ fn apply(builder: Builder, key: &str, value: &str) -> Result<Builder, Fault> {
         "btree_map" => builder.btree_map(path(key, value)?),
         "boxed" => builder.boxed(path(key, value)?),
         "extern_path" => pair(key, value).map(|(path, rust)| builder.extern_path(path, rust))?,
-        "type_attribute" => pair(key, value).map(|(path, text)| builder.type_attribute(path, text))?,
+        "type_attribute" => {
+            pair(key, value).map(|(path, text)| builder.type_attribute(path, text))?
+        }
         "field_attribute" => {
             pair(key, value).map(|(path, text)| builder.field_attribute(path, text))?
         }
@@ -136,8 +166,11 @@ fn switch(key: &str, value: &str) -> Result<bool, Fault> {
 
 fn path<'a>(key: &str, value: &'a str) -> Result<&'a str, Fault> {
     if value.is_empty() {
-        return Err(Fault::new(format!("parameter `{key}` has no value"))
-            .with_hint(format!("write `{key}=.` for all of it, or `{key}=.pkg.Message.field`")));
+        return Err(
+            Fault::new(format!("parameter `{key}` has no value")).with_hint(format!(
+                "write `{key}=.` for all of it, or `{key}=.pkg.Message.field`"
+            )),
+        );
     }
     Ok(value)
 }

@@ -45,7 +45,10 @@ pub(crate) fn read(
         Some(Value::EnumNumber(2)) => Idempotency::Idempotent,
         _ => Idempotency::Unknown,
     };
-    let none = Facts { idempotency, policy: MethodPolicy::default() };
+    let none = Facts {
+        idempotency,
+        policy: MethodPolicy::default(),
+    };
     let Some(extension) = pool.get_extension_by_name(EXTENSION) else {
         return Ok(none);
     };
@@ -58,12 +61,20 @@ pub(crate) fn read(
         _ => None,
     };
     let Some(policy) = policy else {
-        let fault = Fault::new("`sampan.v1.method` does not have the shape of Sampan's options.proto")
-            .at(places.of(&[]))
-            .with_hint("take your own copy of sampan/v1/options.proto out: it is built in");
+        let fault =
+            Fault::new("`sampan.v1.method` does not have the shape of Sampan's options.proto")
+                .at(places.of(&[]))
+                .with_hint("take your own copy of sampan/v1/options.proto out: it is built in");
         return Err(vec![fault]);
     };
-    let facts = Facts { idempotency, policy };
+    let facts = Facts {
+        idempotency,
+        policy,
+    };
     let faults = check::faults(method, &facts, &places);
-    if faults.is_empty() { Ok(facts) } else { Err(faults) }
+    if faults.is_empty() {
+        Ok(facts)
+    } else {
+        Err(faults)
+    }
 }

@@ -29,12 +29,18 @@ pub(crate) fn head(text: &str) -> Head {
         if at_statement && depth == 0 {
             match token.text {
                 "edition" => {
-                    let end = tokens.by_ref().take(2).last().map_or(token.range.end, |t| t.range.end);
+                    let end = tokens
+                        .by_ref()
+                        .take(2)
+                        .last()
+                        .map_or(token.range.end, |t| t.range.end);
                     head.edition = Some(token.range.start..end);
                 }
                 "package" => {
-                    let name: String =
-                        tokens.by_ref().map_while(|t| (t.text != ";").then_some(t.text)).collect();
+                    let name: String = tokens
+                        .by_ref()
+                        .map_while(|t| (t.text != ";").then_some(t.text))
+                        .collect();
                     head.package = Some(name);
                     return head;
                 }
@@ -54,7 +60,11 @@ pub(crate) fn head(text: &str) -> Head {
 /// Finds a field by its names from the outside in, in the text of one option:
 /// `(sampan.v1.method) = { retry: { max_attempts: 1 } }`.
 pub(crate) fn find_field(option: &str, path: &[&str]) -> Option<Range<usize>> {
-    let tokens: Vec<Token<'_>> = Tokens { text: option, offset: 0 }.collect();
+    let tokens: Vec<Token<'_>> = Tokens {
+        text: option,
+        offset: 0,
+    }
+    .collect();
     // The names of the fields whose braces are open; the option's own braces have none.
     let mut open: Vec<&str> = Vec::new();
     let mut depth = 0_usize;
@@ -91,7 +101,9 @@ pub(crate) fn find_field(option: &str, path: &[&str]) -> Option<Range<usize>> {
 
 /// The first place of a word outside comments and strings.
 pub(crate) fn find_word(text: &str, word: &str) -> Option<Range<usize>> {
-    Tokens { text, offset: 0 }.find(|token| token.text == word).map(|token| token.range)
+    Tokens { text, offset: 0 }
+        .find(|token| token.text == word)
+        .map(|token| token.range)
 }
 
 struct Tokens<'a> {
@@ -115,14 +127,20 @@ impl<'a> Iterator for Tokens<'a> {
             } else if first == '"' || first == '\'' {
                 (string_length(rest, first), true)
             } else if is_word(first) {
-                (rest.find(|letter| !is_word(letter)).unwrap_or(rest.len()), true)
+                (
+                    rest.find(|letter| !is_word(letter)).unwrap_or(rest.len()),
+                    true,
+                )
             } else {
                 (first.len_utf8(), true)
             };
             let start = self.offset;
             self.offset += length;
             if is_token {
-                return Some(Token { range: start..self.offset, text: &self.text[start..self.offset] });
+                return Some(Token {
+                    range: start..self.offset,
+                    text: &self.text[start..self.offset],
+                });
             }
         }
     }
@@ -154,13 +172,24 @@ mod tests {
     fn the_package_is_found_behind_comments_and_options() {
         let text = "// package no;\n/* package no; */ syntax = \"package no;\";\n\
                     option x = { package: 1 };\npackage shop . v1 ;\n";
-        assert_eq!(head(text), Head { edition: None, package: Some("shop.v1".to_owned()) });
-        assert_eq!(head("syntax = \"proto3\"; message package {}"), Head::default());
+        assert_eq!(
+            head(text),
+            Head {
+                edition: None,
+                package: Some("shop.v1".to_owned())
+            }
+        );
+        assert_eq!(
+            head("syntax = \"proto3\"; message package {}"),
+            Head::default()
+        );
     }
 
     #[test]
     fn an_edition_is_found() {
-        let found = head("// hello\nedition = \"2023\";\npackage a;").edition.unwrap();
+        let found = head("// hello\nedition = \"2023\";\npackage a;")
+            .edition
+            .unwrap();
         assert_eq!(found, 9..25);
     }
 

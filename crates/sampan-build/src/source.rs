@@ -50,7 +50,9 @@ impl Source {
     pub(crate) fn place(&self, range: &Range<usize>) -> Place {
         let start = floor(&self.text, range.start);
         let end = floor(&self.text, range.end).max(start);
-        let line_start = self.text[..start].rfind('\n').map_or(0, |newline| newline + 1);
+        let line_start = self.text[..start]
+            .rfind('\n')
+            .map_or(0, |newline| newline + 1);
         let line_end = self.text[start..]
             .find('\n')
             .map_or(self.text.len(), |length| start + length);
@@ -61,7 +63,10 @@ impl Source {
             path: self.path.clone(),
             line: self.text[..start].matches('\n').count() + 1,
             column: self.text[line_start..start].chars().count() + 1,
-            excerpt: Some((line.to_owned(), self.text[start..marked_end].chars().count().max(1))),
+            excerpt: Some((
+                line.to_owned(),
+                self.text[start..marked_end].chars().count().max(1),
+            )),
         }
     }
 
@@ -69,12 +74,21 @@ impl Source {
     /// it is the first.
     pub(crate) fn range(&self, span: &[i32]) -> Range<usize> {
         let at = |index: usize| usize::try_from(span.get(index).copied().unwrap_or(0)).unwrap_or(0);
-        let end = if span.len() > 3 { (at(2), at(3)) } else { (at(0), at(2)) };
+        let end = if span.len() > 3 {
+            (at(2), at(3))
+        } else {
+            (at(0), at(2))
+        };
         self.offset(at(0), at(1))..self.offset(end.0, end.1)
     }
 
     fn offset(&self, line: usize, column: usize) -> usize {
-        self.text.split_inclusive('\n').take(line).map(str::len).sum::<usize>() + column
+        self.text
+            .split_inclusive('\n')
+            .take(line)
+            .map(str::len)
+            .sum::<usize>()
+            + column
     }
 }
 
@@ -91,7 +105,10 @@ mod tests {
     use super::*;
 
     fn source(text: &str) -> Source {
-        Source { path: "a.proto".to_owned(), text: text.to_owned() }
+        Source {
+            path: "a.proto".to_owned(),
+            text: text.to_owned(),
+        }
     }
 
     #[test]

@@ -27,9 +27,10 @@ fn main() -> ExitCode {
     match arguments.first().map(String::as_str) {
         None => generate(),
         Some("--help" | "-h") => print(&help()),
-        Some("--version" | "-V") => {
-            print(&format!("protoc-gen-sampan {}\n", env!("CARGO_PKG_VERSION")))
-        }
+        Some("--version" | "-V") => print(&format!(
+            "protoc-gen-sampan {}\n",
+            env!("CARGO_PKG_VERSION")
+        )),
         Some(unknown) => {
             let hint = match suggest::nearest(unknown, ["--help", "--version"]) {
                 Some(near) => format!("did you mean `{near}`?"),

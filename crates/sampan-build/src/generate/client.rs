@@ -19,9 +19,13 @@ pub(super) fn finish(
     methods: &MethodsModule,
     settings: &Settings,
 ) -> Result<TokenStream, Fault> {
-    let mut file: syn::File = syn::parse2(tonic)
-        .map_err(|error| Fault::new(format!("the client of {} is not Rust: {error}", methods.service_name()))
-            .with_hint("look at the attributes and paths given to the builder"))?;
+    let mut file: syn::File = syn::parse2(tonic).map_err(|error| {
+        Fault::new(format!(
+            "the client of {} is not Rust: {error}",
+            methods.service_name()
+        ))
+        .with_hint("look at the attributes and paths given to the builder")
+    })?;
     let mut edit = ClientEdit {
         methods,
         limit_type: settings.runtime.name("MaxDecodingMessageSize"),
@@ -29,7 +33,12 @@ pub(super) fn finish(
         seen: Seen::default(),
     };
     edit.visit_file_mut(&mut file);
-    let expected = Seen { structs: 1, constructors: 2, setters: 1, calls: methods.len() };
+    let expected = Seen {
+        structs: 1,
+        constructors: 2,
+        setters: 1,
+        calls: methods.len(),
+    };
     if edit.seen != expected {
         return Err(Fault::new(format!(
             "the client of {} was not written in the shape that sampan-build knows: \
@@ -44,8 +53,11 @@ pub(super) fn finish(
         _ => None,
     });
     if let Some((module, client)) = module.zip(edit.client) {
-        module.attrs.push(parse_quote!(#![allow(clippy::all, clippy::nursery, clippy::pedantic)]));
-        if settings.build_transport && !methods.has_rust_name("dial")
+        module
+            .attrs
+            .push(parse_quote!(#![allow(clippy::all, clippy::nursery, clippy::pedantic)]));
+        if settings.build_transport
+            && !methods.has_rust_name("dial")
             && let Some((_, items)) = &mut module.content
         {
             items.push(dial(&client, settings));
@@ -115,7 +127,10 @@ impl VisitMut for ClientEdit<'_> {
         if function.sig.ident == LIMIT && function.sig.asyncness.is_none() {
             let name = format_ident!("{LIMIT}");
             let limit_type = &self.limit_type;
-            function.block.stmts.insert(0, parse_quote!(self.#name = #limit_type(limit);));
+            function
+                .block
+                .stmts
+                .insert(0, parse_quote!(self.#name = #limit_type(limit);));
             self.seen.setters += 1;
         }
         if function.sig.asyncness.is_some()
@@ -137,18 +152,32 @@ impl VisitMut for ClientEdit<'_> {
 /// Finds `req.extensions_mut().insert(GrpcMethod::new("pkg.Service", "Method"));` and the
 /// method's name in it.
 fn grpc_method_insert(statements: &[Stmt]) -> Option<(usize, String)> {
-    statements.iter().enumerate().find_map(|(index, statement)| {
-        let Stmt::Expr(Expr::MethodCall(call), Some(_)) = statement else { return None };
-        let Some(Expr::Call(new)) = call.args.first() else { return None };
-        let Expr::Path(path) = &*new.func else { return None };
-        let is_new = path.path.segments.iter().any(|segment| segment.ident == "GrpcMethod");
-        match new.args.last() {
-            Some(Expr::Lit(ExprLit { lit: Lit::Str(name), .. })) if call.method == "insert" && is_new => {
-                Some((index, name.value()))
+    statements
+        .iter()
+        .enumerate()
+        .find_map(|(index, statement)| {
+            let Stmt::Expr(Expr::MethodCall(call), Some(_)) = statement else {
+                return None;
+            };
+            let Some(Expr::Call(new)) = call.args.first() else {
+                return None;
+            };
+            let Expr::Path(path) = &*new.func else {
+                return None;
+            };
+            let is_new = path
+                .path
+                .segments
+                .iter()
+                .any(|segment| segment.ident == "GrpcMethod");
+            match new.args.last() {
+                Some(Expr::Lit(ExprLit {
+                    lit: Lit::Str(name),
+                    ..
+                })) if call.method == "insert" && is_new => Some((index, name.value())),
+                _ => None,
             }
-            _ => None,
-        }
-    })
+        })
 }
 
 #[cfg(test)]
@@ -200,7 +229,9 @@ mod tests {
 
     #[test]
     fn each_call_tells_the_channel_its_method_and_limit() {
-        let code = finish(known_shape(), &methods(), &Settings::default()).unwrap().to_string();
+        let code = finish(known_shape(), &methods(), &Settings::default())
+            .unwrap()
+            .to_string();
         let told = quote! {
             req.extensions_mut().insert(GrpcMethod::new("p.Store", "Get"));
             req.extensions_mut().insert(&super::store_methods::GET);
@@ -212,16 +243,25 @@ mod tests {
     #[test]
     fn code_of_another_shape_is_refused() {
         for (from, to) in [
-            ("GrpcMethod :: new (\"p.Store\" , \"Get\")", "GrpcMethod :: of (\"p.Store/Get\" . path ())"),
+            (
+                "GrpcMethod :: new (\"p.Store\" , \"Get\")",
+                "GrpcMethod :: of (\"p.Store/Get\" . path ())",
+            ),
             ("max_decoding_message_size", "max_message_size"),
             ("Self { inner } }", "Self :: of (inner) }"),
-            ("struct StoreClient < T > { inner : Grpc < T > }", "struct StoreClient < T > (T) ;"),
+            (
+                "struct StoreClient < T > { inner : Grpc < T > }",
+                "struct StoreClient < T > (T) ;",
+            ),
         ] {
             let known = known_shape().to_string();
             assert!(known.contains(from), "{known}");
             let changed: TokenStream = known.replace(from, to).parse().unwrap();
             let fault = finish(changed, &methods(), &Settings::default()).unwrap_err();
-            assert!(fault.message.contains("not written in the shape"), "{fault}");
+            assert!(
+                fault.message.contains("not written in the shape"),
+                "{fault}"
+            );
         }
     }
 }

@@ -69,6 +69,7 @@ fn without_source_info(file: &[u8]) -> Vec<u8> {
 pub(super) fn constant(set: &[u8]) -> String {
     let mut text = String::from(
         "/// The encoded `google.protobuf.FileDescriptorSet` of this package and its imports.\n\
+         #[allow(dead_code)]\n\
          pub const FILE_DESCRIPTOR_SET: &[u8] = b\"",
     );
     let mut width = LINE_WIDTH;

@@ -6,7 +6,7 @@ use crate::policy::options::{
     CachePolicy, HedgePolicy, MethodPolicy, Repeat, RetryPolicy, SCOPE_PUBLIC,
 };
 use crate::policy::{Facts, Idempotency};
-use proc_macro2::{Ident, TokenStream};
+use proc_macro2::{Ident, Literal, TokenStream};
 use prost_build::Service;
 use quote::{format_ident, quote};
 use sampan_wire::{Code, policy};
@@ -81,12 +81,20 @@ impl MethodsModule {
     /// The static of a method, as seen from the client's module.
     pub(super) fn path_from_sibling(&self, name: &str) -> Option<TokenStream> {
         let module = &self.ident;
-        let ident = &self.methods.iter().find(|method| method.name == name)?.ident;
+        let ident = &self
+            .methods
+            .iter()
+            .find(|method| method.name == name)?
+            .ident;
         Some(quote!(super::#module::#ident))
     }
 
     pub(super) fn render(&self, runtime: &Runtime) -> TokenStream {
-        let Self { ident, service_name, methods } = self;
+        let Self {
+            ident,
+            service_name,
+            methods,
+        } = self;
         let doc = format!(" What the .proto says about the methods of `{service_name}`.");
         let types = runtime.name("");
         let statics = methods.iter().map(MethodEntry::render);
@@ -94,7 +102,7 @@ impl MethodsModule {
         quote! {
             #[doc = #doc]
             pub mod #ident {
-                #![allow(unused_imports, clippy::all, clippy::nursery, clippy::pedantic)]
+                #![allow(dead_code, unused_imports, clippy::all, clippy::nursery, clippy::pedantic)]
                 use #types*;
 
                 /// Full name of the service.
@@ -113,7 +121,13 @@ impl MethodsModule {
 
 impl MethodEntry {
     fn render(&self) -> TokenStream {
-        let Self { ident, path, kind, facts, .. } = self;
+        let Self {
+            ident,
+            path,
+            kind,
+            facts,
+            ..
+        } = self;
         let doc = format!(" `{path}`");
         let kind = format_ident!("{kind:?}");
         let idempotency = match facts.idempotency {
@@ -156,15 +170,19 @@ fn method_policy(policy: &MethodPolicy) -> TokenStream {
 }
 
 fn retry_policy(retry: &RetryPolicy) -> TokenStream {
-    let RetryPolicy { max_attempts, retryable_codes, .. } = retry;
-    let codes = codes(retryable_codes);
-    let initial_backoff = duration_or(retry.initial_backoff, policy::RetryPolicy::DEFAULT_INITIAL_BACKOFF);
+    let max_attempts = Literal::u32_unsuffixed(retry.max_attempts);
+    let codes = codes(&retry.retryable_codes);
+    let initial_backoff = duration_or(
+        retry.initial_backoff,
+        policy::RetryPolicy::DEFAULT_INITIAL_BACKOFF,
+    );
     let max_backoff = duration_or(retry.max_backoff, policy::RetryPolicy::DEFAULT_MAX_BACKOFF);
     let multiplier = if retry.backoff_multiplier == 0.0 {
         policy::RetryPolicy::DEFAULT_BACKOFF_MULTIPLIER
     } else {
         retry.backoff_multiplier
     };
+    let multiplier = Literal::f64_unsuffixed(multiplier);
     quote! {
         RetryPolicy {
             max_attempts: #max_attempts,
@@ -177,9 +195,9 @@ fn retry_policy(retry: &RetryPolicy) -> TokenStream {
 }
 
 fn hedge_policy(hedge: &HedgePolicy) -> TokenStream {
-    let HedgePolicy { max_attempts, non_fatal_codes, .. } = hedge;
+    let max_attempts = Literal::u32_unsuffixed(hedge.max_attempts);
     let delay = duration_or(hedge.delay, std::time::Duration::ZERO);
-    let codes = codes(non_fatal_codes);
+    let codes = codes(&hedge.non_fatal_codes);
     quote! {
         HedgePolicy { max_attempts: #max_attempts, delay: #delay, non_fatal_codes: #codes }
     }
@@ -188,8 +206,11 @@ fn hedge_policy(hedge: &HedgePolicy) -> TokenStream {
 fn cache_policy(cache: &CachePolicy) -> TokenStream {
     let vary = &cache.vary;
     let ttl = duration_or(cache.ttl, std::time::Duration::ZERO);
-    let scope =
-        if cache.scope == SCOPE_PUBLIC { quote!(Public) } else { quote!(Private) };
+    let scope = if cache.scope == SCOPE_PUBLIC {
+        quote!(Public)
+    } else {
+        quote!(Private)
+    };
     let while_revalidate = duration_or(cache.stale_while_revalidate, std::time::Duration::ZERO);
     let if_error = duration_or(cache.stale_if_error, std::time::Duration::ZERO);
     quote! {
@@ -212,7 +233,10 @@ fn codes(numbers: &[i32]) -> TokenStream {
     quote!(&[#(Code::#codes),*])
 }
 
-fn duration_or(duration: Option<prost_types::Duration>, default: std::time::Duration) -> TokenStream {
+fn duration_or(
+    duration: Option<prost_types::Duration>,
+    default: std::time::Duration,
+) -> TokenStream {
     self::duration(duration.unwrap_or_else(|| prost_types::Duration {
         seconds: i64::try_from(default.as_secs()).unwrap_or(i64::MAX),
         nanos: i32::try_from(default.subsec_nanos()).unwrap_or(0),
@@ -223,14 +247,18 @@ fn duration(duration: prost_types::Duration) -> TokenStream {
     // Negative ones were refused.
     let seconds = duration.seconds.unsigned_abs();
     let nanos = duration.nanos.unsigned_abs();
+    let whole = Literal::u64_unsuffixed(seconds);
     match (seconds, nanos) {
         (0, 0) => quote!(::core::time::Duration::ZERO),
-        (_, 0) => quote!(::core::time::Duration::from_secs(#seconds)),
+        (_, 0) => quote!(::core::time::Duration::from_secs(#whole)),
         _ if nanos % 1_000_000 == 0 => {
-            let millis = seconds * 1000 + u64::from(nanos / 1_000_000);
+            let millis = Literal::u64_unsuffixed(seconds * 1000 + u64::from(nanos / 1_000_000));
             quote!(::core::time::Duration::from_millis(#millis))
         }
-        _ => quote!(::core::time::Duration::new(#seconds, #nanos)),
+        _ => {
+            let nanos = Literal::u32_unsuffixed(nanos);
+            quote!(::core::time::Duration::new(#whole, #nanos))
+        }
     }
 }
 

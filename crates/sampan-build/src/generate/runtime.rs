@@ -19,7 +19,9 @@ impl Runtime {
     /// When this is not a path.
     pub(crate) fn new(crate_path: &str) -> Result<Self, syn::Error> {
         syn::parse_str::<syn::Path>(crate_path)?;
-        Ok(Self { path: format!("{crate_path}::__codegen") })
+        Ok(Self {
+            path: format!("{crate_path}::__codegen"),
+        })
     }
 
     /// The path of one name in it, as text.
@@ -30,7 +32,9 @@ impl Runtime {
     /// The path of one name in it.
     pub(crate) fn name(&self, name: &str) -> TokenStream {
         // Both were parsed before.
-        self.text(name).parse().unwrap_or_else(|_| quote!(compile_error!("no path")))
+        self.text(name)
+            .parse()
+            .unwrap_or_else(|_| quote!(compile_error!("no path")))
     }
 
     /// Sends every path that begins with `tonic::` through the runtime.
@@ -52,8 +56,10 @@ impl Runtime {
                     if ident == "tonic"
                         && is_colon(tokens.get(index + 1))
                         && is_colon(tokens.get(index + 2))
-                        && !(index > 0 && is_colon(tokens.get(index - 1))
-                            && index > 1 && is_colon(tokens.get(index - 2))) =>
+                        && !(index > 0
+                            && is_colon(tokens.get(index - 1))
+                            && index > 1
+                            && is_colon(tokens.get(index - 2))) =>
                 {
                     rerouted.extend(tonic.clone());
                 }
@@ -66,7 +72,9 @@ impl Runtime {
 
 impl Default for Runtime {
     fn default() -> Self {
-        Self { path: "::sampan::__codegen".to_owned() }
+        Self {
+            path: "::sampan::__codegen".to_owned(),
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! Writes one service: tonic's client and server, and the table of its methods.
 
+use super::FactsByPath;
 use super::client;
 use super::methods::MethodsModule;
-use super::FactsByPath;
 use crate::builder::Settings;
 use crate::error::Fault;
 use proc_macro2::TokenStream;
@@ -40,13 +40,17 @@ pub(super) struct TonicMethod {
 
 impl ServiceWriter {
     pub(super) fn new(settings: Settings, facts: FactsByPath, trouble: Trouble) -> Self {
-        Self { settings, facts, trouble }
+        Self {
+            settings,
+            facts,
+            trouble,
+        }
     }
 
     fn write(&self, service: Service) -> Result<String, Fault> {
         let methods = MethodsModule::new(&service, &self.facts);
-        let service = TonicService::new(service, &self.settings.codec_path());
         let settings = &self.settings;
+        let service = TonicService::new(service, settings);
         let mut builder = CodeGenBuilder::new();
         builder
             .build_transport(false)
@@ -83,13 +87,19 @@ impl ServiceGenerator for ServiceWriter {
 // === impl TonicService ===
 
 impl TonicService {
-    fn new(service: Service, codec_path: &str) -> Self {
+    fn new(service: Service, settings: &Settings) -> Self {
         let methods = service
             .methods
             .iter()
-            .map(|method| TonicMethod {
-                method: method.clone(),
-                codec_path: codec_path.to_owned(),
+            .map(|method| {
+                let mut method = method.clone();
+                for rust_type in [&mut method.input_type, &mut method.output_type] {
+                    *rust_type = settings.with_well_known_types(rust_type);
+                }
+                TonicMethod {
+                    method,
+                    codec_path: settings.codec_path(),
+                }
             })
             .collect();
         Self { service, methods }
@@ -170,5 +180,6 @@ fn type_from(rust_type: &str, proto_path: &str) -> TokenStream {
     } else {
         format!("{proto_path}::{rust_type}")
     };
-    path.parse().unwrap_or_else(|_| quote!(compile_error!("a type that is none")))
+    path.parse()
+        .unwrap_or_else(|_| quote!(compile_error!("a type that is none")))
 }

@@ -16,8 +16,16 @@ pub(super) fn faults(
     facts: &Facts,
     places: &OptionPlaces<'_>,
 ) -> Vec<Fault> {
-    let mut check = Check { name: method.name(), places, faults: Vec::new() };
-    let MethodPolicy { timeout, repeat, cache } = &facts.policy;
+    let mut check = Check {
+        name: method.name(),
+        places,
+        faults: Vec::new(),
+    };
+    let MethodPolicy {
+        timeout,
+        repeat,
+        cache,
+    } = &facts.policy;
     check.positive(timeout.as_ref(), &["timeout"]);
     if places.has(&["retry"]) && places.has(&["hedge"]) {
         check.fault(
@@ -53,7 +61,11 @@ struct Check<'a> {
 
 impl Check<'_> {
     fn fault(&mut self, field: &[&str], message: String, hint: &str) {
-        self.faults.push(Fault::new(message).at(self.places.of(field)).with_hint(hint));
+        self.faults.push(
+            Fault::new(message)
+                .at(self.places.of(field))
+                .with_hint(hint),
+        );
     }
 
     fn repeatable(&mut self, facts: &Facts, field: &str, done: &str) {
@@ -82,7 +94,10 @@ impl Check<'_> {
             );
         }
         self.codes(&retry.retryable_codes, &["retry", "retryable_codes"]);
-        self.positive(retry.initial_backoff.as_ref(), &["retry", "initial_backoff"]);
+        self.positive(
+            retry.initial_backoff.as_ref(),
+            &["retry", "initial_backoff"],
+        );
         self.positive(retry.max_backoff.as_ref(), &["retry", "max_backoff"]);
         // Zero is what proto3 says when nothing was written.
         let multiplier = retry.backoff_multiplier;
@@ -115,7 +130,10 @@ impl Check<'_> {
         if facts.idempotency != Idempotency::NoSideEffects {
             self.fault(
                 &["cache"],
-                format!("answers of {} must not be cached: it is not NO_SIDE_EFFECTS", self.name),
+                format!(
+                    "answers of {} must not be cached: it is not NO_SIDE_EFFECTS",
+                    self.name
+                ),
                 "if it only reads, add `option idempotency_level = NO_SIDE_EFFECTS;`; \
                  else take `cache` out",
             );
@@ -168,7 +186,9 @@ impl Check<'_> {
         if attempts < 2 {
             self.fault(
                 &[field, "max_attempts"],
-                format!("max_attempts is {attempts}: the first try counts, so it must be at least 2"),
+                format!(
+                    "max_attempts is {attempts}: the first try counts, so it must be at least 2"
+                ),
                 &format!("write 2 or more, or take `{field}` out"),
             );
         }
@@ -178,11 +198,9 @@ impl Check<'_> {
         let name = field.last().copied().unwrap_or_default();
         for number in codes {
             match u8::try_from(*number).ok().and_then(Code::from_u8) {
-                Some(Code::Ok) => self.fault(
-                    field,
-                    format!("OK in {name} is no failure"),
-                    "take it out",
-                ),
+                Some(Code::Ok) => {
+                    self.fault(field, format!("OK in {name} is no failure"), "take it out")
+                }
                 Some(_) => {}
                 None => self.fault(
                     field,
@@ -209,7 +227,11 @@ impl Check<'_> {
         let Some(duration) = duration else { return };
         if self.well_formed(duration, field) && (duration.seconds < 0 || duration.nanos < 0) {
             let name = field.last().copied().unwrap_or_default();
-            self.fault(field, format!("{name} must not be negative"), "write zero or more");
+            self.fault(
+                field,
+                format!("{name} must not be negative"),
+                "write zero or more",
+            );
         }
     }
 

@@ -32,7 +32,9 @@ impl<'a> OptionPlaces<'a> {
         let mut base = method.path().to_vec();
         base.extend([OPTIONS, number(extension.number())]);
         let locations = file.file_descriptor_proto().source_code_info.as_ref();
-        let locations = locations.map(|info| info.location.as_slice()).unwrap_or_default();
+        let locations = locations
+            .map(|info| info.location.as_slice())
+            .unwrap_or_default();
         let statements = locations
             .iter()
             .filter(|location| location.path.starts_with(&base))
@@ -95,7 +97,9 @@ impl<'a> OptionPlaces<'a> {
                 let inner = &names[path.len() - self.base.len()..];
                 let text = source.text.get(range.clone()).unwrap_or_default();
                 if let Some(found) = scan::find_field(text, inner) {
-                    return Some(source.place(&(range.start + found.start..range.start + found.end)));
+                    return Some(
+                        source.place(&(range.start + found.start..range.start + found.end)),
+                    );
                 }
             }
         }
@@ -109,7 +113,12 @@ impl<'a> OptionPlaces<'a> {
                 let at = |index: usize| {
                     usize::try_from(span.get(index).copied().unwrap_or(0)).unwrap_or(0) + 1
                 };
-                Place { path: self.path.clone(), line: at(0), column: at(1), excerpt: None }
+                Place {
+                    path: self.path.clone(),
+                    line: at(0),
+                    column: at(1),
+                    excerpt: None,
+                }
             }
         }
     }
