@@ -94,15 +94,16 @@ function ReplicaLights() {
     return null;
   }
   return (
-    <a
-      class="lights"
-      href={hrefTo({ name: "backstage" })}
-      aria-label={`${up} of ${states.length} replicas up, ${calls.toFixed(0)} calls a second`}
-    >
+    <a class="lights" href={hrefTo({ name: "backstage" })}>
+      <span class="unseen">
+        {up} of {states.length} replicas up,
+      </span>
       {states.map((state, index) => (
         <i key={index} class={`health-${state}`} />
       ))}
-      <span>{calls.toFixed(0)}/s</span>
+      <span class="lights-rate">
+        {calls.toFixed(0)}/s
+      </span>
     </a>
   );
 }

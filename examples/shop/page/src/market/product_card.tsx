@@ -24,10 +24,11 @@ export function ProductCard({ product }: { product: Product }) {
           class="button"
           onClick={add}
           disabled={quantity >= MAX_QUANTITY}
-          aria-label={`Add ${name} to the cart`}
           data-testid="add-to-cart"
         >
-          {quantity > 0 ? `Add · ${quantity}` : "Add"}
+          Add
+          <span class="unseen">{name} to the cart</span>
+          {quantity > 0 && <span>· {quantity}</span>}
         </button>
       </div>
     </li>

@@ -16,6 +16,7 @@ export function OrderPage({ id }: { id: string }) {
   const failure = parcel.failure.value;
   return (
     <div class="order" data-testid="order-page" data-order-id={id}>
+      <h1 class="unseen">Order {id}</h1>
       <nav class="crumbs" aria-label="Where you are">
         <a href={hrefTo({ name: "orders" })}>Orders</a>
         <span aria-hidden="true">›</span>
