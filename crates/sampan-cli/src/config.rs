@@ -1,0 +1,3 @@
+//! What comes from outside the command line.
+
+pub(crate) mod env;
