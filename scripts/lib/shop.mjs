@@ -84,7 +84,7 @@ class Shop {
   async start(service, name, environment) {
     const program = path.resolve(this.programs, `shop-${service}`);
     const env = {
-      ...process.env,
+      ...inherited(),
       SAMPAN_HOST: HOST,
       SAMPAN_PROBE_PORT: String(await freePort()),
       // Nobody balances over these processes from outside: no need to linger.
@@ -145,6 +145,12 @@ class Shop {
   kill() {
     for (const { child, ended } of this.processes) if (!ended) signal(child, "SIGKILL");
   }
+}
+
+/** Our environment without the settings of compose.yaml, which no service knows. */
+function inherited() {
+  const { SHOP_BIND, SHOP_PORT, SHOP_TAG, ...rest } = process.env;
+  return rest;
 }
 
 /** Processes of one service end together. */
@@ -260,7 +266,6 @@ async function start(shop, port, page) {
     shop.start("catalog", name, {
       PORT: String(replica),
       SHOP_KEEPER_PORT: String(replica + KEEPER_OFFSET),
-      SHOP_REPLICA: name,
     }),
   ));
   const service = (name, environment) => shop.start(name, name, { PORT: String(ports[name]), ...environment });

@@ -7,8 +7,12 @@ const run = promisify(execFile);
 
 /** Runs docker and gives what it printed; rejects with its words when it fails. */
 export async function docker(...args) {
-  const { stdout } = await run("docker", args, { maxBuffer: 64 << 20, timeout: 300_000 });
-  return stdout.trim();
+  try {
+    const { stdout } = await run("docker", args, { maxBuffer: 64 << 20, timeout: 300_000 });
+    return stdout.trim();
+  } catch ({ code, signal, stderr }) {
+    throw new Error(`docker ${args.join(" ")}: ${signal ?? code}\n${stderr.slice(-2000)}`);
+  }
 }
 
 export const compose = (...args) => docker("compose", ...args);

@@ -72,9 +72,9 @@ engine_stop() {
   wait "$engine_pid" 2>/dev/null || true
   engine_pid=
   local mount
-  findmnt -rno TARGET | grep -F "$engine_directory/" | sort -r | while read -r mount; do
-    umount -l "$mount" || true
-  done
+  while read -r mount; do
+    [[ $mount != "$engine_directory"/* ]] || umount -l "$mount" || true
+  done < <(findmnt -rno TARGET | sort -r)
   # Emptied first: a table that was not there before is not in what was saved.
   iptables -P FORWARD ACCEPT || true
   local table

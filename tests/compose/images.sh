@@ -20,26 +20,21 @@ image_is_there() { # NAME
 # settings of its package clients.
 image_import_toolchains() { # NAME
   printf '  %s cannot be pulled: made from this machine\n' "$1"
-  local sysroot rustup cargo variable
-  sysroot=$(rustc --print sysroot) || return 1
-  rustup=${RUSTUP_HOME:-$HOME/.rustup}
-  cargo=${CARGO_HOME:-$HOME/.cargo}
-  local paths=(bin lib lib64 sbin usr/bin usr/lib usr/lib64 usr/include etc)
-  local path
-  # The default toolchain's name may be a link to where it lies.
-  for path in "$sysroot" "$(readlink -f "$sysroot")" "$rustup/settings.toml" "$cargo/bin" \
-    "$cargo/config.toml" "$HOME/.npmrc" "$(node_prefix)"; do
-    [[ -z $path || ! -e $path ]] || paths+=("${path#/}")
+  local sysroot cargo=${CARGO_HOME:-$HOME/.cargo} paths path variable
+  # As rustup may call it, and where it lies.
+  sysroot=$(rustc --print sysroot) && sysroot=$(readlink -f "$sysroot") || return 1
+  paths=(bin lib lib64 sbin usr/bin usr/lib usr/lib64 usr/include etc)
+  for path in "$sysroot" "$cargo/config.toml" "$HOME/.npmrc" "$(node_prefix)"; do
+    [[ -z $path || ! -e $path || $path == /usr ]] || paths+=("${path#/}")
   done
-  local settings=(-c "ENV PATH=$cargo/bin:$sysroot/bin:$(dirname "$(command -v node)"):/usr/local/bin:/usr/bin:/bin"
-    -c "ENV HOME=$HOME RUSTUP_HOME=$rustup CARGO_HOME=$cargo")
-  for variable in SSL_CERT_FILE NODE_EXTRA_CA_CERTS CARGO_HTTP_CAINFO RUSTUP_AUTO_INSTALL \
+  local search
+  search=$sysroot/bin:$(dirname "$(command -v node)"):/usr/local/bin:/usr/bin:/bin
+  local settings=(-c "ENV PATH=$search" -c "ENV HOME=$HOME" -c "ENV CARGO_HOME=$cargo")
+  for variable in SSL_CERT_FILE NODE_EXTRA_CA_CERTS CARGO_HTTP_CAINFO \
     HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy https_proxy no_proxy; do
     [[ -z ${!variable:-} ]] || settings+=(-c "ENV $variable=${!variable}")
   done
-  image_import "$1" "${settings[@]}" -- \
-    --exclude="${sysroot#/}/share" --exclude="$(readlink -f "$sysroot" | cut -c2-)/share" \
-    "${paths[@]}"
+  image_import "$1" "${settings[@]}" -- --exclude="${sysroot#/}/share" "${paths[@]}"
 }
 
 # Where Node lies, when that is not below /usr/bin already.
@@ -68,7 +63,7 @@ image_import_postgres() { # NAME DIRECTORY
   image_import "$1" -c "ENV PATH=$bin:/usr/bin:/bin PGDATA=/var/lib/postgresql/data" \
     -c 'ENTRYPOINT ["/docker-entrypoint"]' -- \
     --exclude='usr/lib/gcc' --exclude='usr/lib/node_modules' --exclude='usr/lib/python3*' \
-    bin lib lib64 sbin usr/bin usr/lib usr/share/postgresql usr/share/zoneinfo etc \
+    bin lib lib64 sbin usr/bin usr/lib usr/lib64 usr/share/postgresql usr/share/zoneinfo etc \
     -C "$root" docker-entrypoint var
 }
 

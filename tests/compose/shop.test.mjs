@@ -264,10 +264,10 @@ describe("the set with the profile postgres", () => {
 /** Those of `targets` that accept a connection from a container in `network`. */
 async function reachable(network, targets, port = 50051) {
   const script = `for ip in ${targets.join(" ")}; do
-    timeout 2 bash -c "exec 3<>/dev/tcp/$ip/${port}" 2>/dev/null && echo $ip
-  done; true`;
+    timeout 2 bash -c "exec 3<>/dev/tcp/$ip/${port}" 2>/dev/null && echo $ip &
+  done; wait`;
   const found = await docker("run", "--rm", "--network", network, ...probe("bash", "-c", script));
-  return found.split("\n").filter(Boolean);
+  return targets.filter((target) => found.split("\n").includes(target));
 }
 
 /** What a command says that sees the container's processes. */
