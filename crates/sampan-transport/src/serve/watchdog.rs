@@ -1,0 +1,169 @@
+//! Decides when a connection that does nothing has to go.
+
+use super::{ServeError, ServeSettings};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+/// What has happened on a connection.
+#[derive(Debug, Default)]
+pub(super) struct Activity {
+    began: AtomicBool,
+    calls: AtomicUsize,
+    open: AtomicUsize,
+}
+
+/// A call that is open until this is dropped.
+#[derive(Debug)]
+pub(super) struct OpenCall(Arc<Activity>);
+
+/// Looks at a connection now and then. Calls only count; they never read the clock.
+#[derive(Debug)]
+pub(super) struct Watchdog {
+    activity: Arc<Activity>,
+    started: Instant,
+    preface_timeout: Duration,
+    idle_timeout: Option<Duration>,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Beginning,
+    /// The number of calls at the last look.
+    Serving(usize),
+    Leaving,
+}
+
+#[derive(Debug)]
+pub(super) enum Verdict {
+    LookAgain(Instant),
+    GoAway(Instant),
+    Close(ServeError),
+}
+
+/// How long a client without calls may take to leave after GOAWAY.
+const TIME_TO_LEAVE: Duration = Duration::from_secs(10);
+
+/// As good as never, and within what timers take.
+const NEVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+// === impl Activity ===
+
+impl Activity {
+    pub(super) fn open_call(self: &Arc<Self>) -> OpenCall {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        self.open.fetch_add(1, Ordering::Relaxed);
+        OpenCall(Arc::clone(self))
+    }
+
+    pub(super) fn has_begun(&self) {
+        self.began.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for OpenCall {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+// === impl Watchdog ===
+
+impl Watchdog {
+    pub(super) fn new(settings: &ServeSettings, activity: Arc<Activity>) -> Self {
+        Self {
+            activity,
+            started: tokio::time::Instant::now().into_std(),
+            preface_timeout: settings.preface_timeout,
+            idle_timeout: settings.idle_timeout,
+            state: State::Beginning,
+        }
+    }
+
+    pub(super) fn first_look(&self) -> Instant {
+        self.started + self.preface_timeout
+    }
+
+    pub(super) fn look(&mut self, now: Instant) -> Verdict {
+        let calls = self.activity.calls.load(Ordering::Relaxed);
+        let is_open = self.activity.open.load(Ordering::Relaxed) > 0;
+        match self.state {
+            State::Beginning if calls == 0 && !self.activity.began.load(Ordering::Relaxed) => {
+                Verdict::Close(ServeError::PrefaceTimeout(self.preface_timeout))
+            }
+            State::Serving(before) if calls == before && !is_open => {
+                self.state = State::Leaving;
+                Verdict::GoAway(now + TIME_TO_LEAVE)
+            }
+            State::Beginning | State::Serving(_) => {
+                self.state = State::Serving(calls);
+                Verdict::LookAgain(now + self.idle_timeout.unwrap_or(NEVER))
+            }
+            // Calls that crossed the GOAWAY are finished first.
+            State::Leaving if is_open => Verdict::LookAgain(now + TIME_TO_LEAVE),
+            State::Leaving => Verdict::Close(ServeError::KeptOpen),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn watched() -> (Watchdog, Arc<Activity>) {
+        let activity = Arc::new(Activity::default());
+        let watchdog = Watchdog::new(&ServeSettings::default(), Arc::clone(&activity));
+        (watchdog, activity)
+    }
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn a_connection_that_sends_nothing_is_closed() {
+        let (mut watchdog, _) = watched();
+        let first = watchdog.first_look();
+        assert!(matches!(
+            watchdog.look(first),
+            Verdict::Close(ServeError::PrefaceTimeout(_))
+        ));
+    }
+
+    #[test]
+    fn a_connection_goes_after_a_whole_period_without_calls() {
+        let (mut watchdog, activity) = watched();
+        activity.has_begun();
+        let mut now = watchdog.first_look();
+        let mut look = |now: &mut Instant| {
+            let verdict = watchdog.look(*now);
+            if let Verdict::LookAgain(at) | Verdict::GoAway(at) = verdict {
+                *now = at;
+            }
+            verdict
+        };
+        let started = now;
+        assert!(matches!(look(&mut now), Verdict::LookAgain(_)));
+        assert_eq!(now - started, 5 * MINUTE);
+
+        // A call that came and went, then one that stays open.
+        drop(activity.open_call());
+        assert!(matches!(look(&mut now), Verdict::LookAgain(_)));
+        let open = activity.open_call();
+        assert!(matches!(look(&mut now), Verdict::LookAgain(_)));
+        assert!(matches!(look(&mut now), Verdict::LookAgain(_)));
+        drop(open);
+
+        assert!(matches!(look(&mut now), Verdict::GoAway(_)));
+        let late = activity.open_call();
+        assert!(matches!(look(&mut now), Verdict::LookAgain(_)));
+        drop(late);
+        assert!(matches!(
+            look(&mut now),
+            Verdict::Close(ServeError::KeptOpen)
+        ));
+    }
+}
