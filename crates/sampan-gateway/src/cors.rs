@@ -119,8 +119,8 @@ impl Cors {
     ) -> Result<Self, InvalidCors> {
         for name in names {
             let name = name.as_ref();
-            let name = HeaderName::try_from(name)
-                .map_err(|_| InvalidCors::Header(name.to_owned()))?;
+            let name =
+                HeaderName::try_from(name).map_err(|_| InvalidCors::Header(name.to_owned()))?;
             self.extra_headers.push(name);
         }
         Ok(self)

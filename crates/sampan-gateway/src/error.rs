@@ -8,8 +8,10 @@ pub struct Error(Kind);
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Kind {
-    #[error("service {service} is offered by two upstreams, {first} and {second}: name for each \
-             the services it is for")]
+    #[error(
+        "service {service} is offered by two upstreams, {first} and {second}: name for each \
+             the services it is for"
+    )]
     Clash {
         service: String,
         first: String,

@@ -8,8 +8,7 @@ use crate::{
     cors::Cors,
     error::Error,
     json::JsonSettings,
-    leftover,
-    metadata,
+    leftover, metadata,
     neutral::{Answer, Fault},
     protocol::{self, Protocol, Recognized},
     routes::{Method, Routes},
@@ -54,7 +53,8 @@ struct Inner {
     fallback: Option<Box<Fallback>>,
 }
 
-type Fallback = dyn Fn(Request<tonic::body::Body>) -> BoxFuture<'static, Response<Body>> + Send + Sync;
+type Fallback =
+    dyn Fn(Request<tonic::body::Body>) -> BoxFuture<'static, Response<Body>> + Send + Sync;
 
 /// What a request is for.
 enum Purpose<'a> {
@@ -201,7 +201,10 @@ impl Inner {
                 if let Some(refused) = refused(parts, &method, protocol.as_ref()) {
                     return refused;
                 }
-                let answer = match self.ask(parts, began, &method, protocol.as_ref(), body).await {
+                let answer = match self
+                    .ask(parts, began, &method, protocol.as_ref(), body)
+                    .await
+                {
                     Ok(answer) => transcode::answer(protocol.codec(), &method, answer),
                     Err(fault) => Answer::ended(fault),
                 };

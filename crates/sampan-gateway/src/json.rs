@@ -30,8 +30,7 @@ pub(crate) fn to_proto(
     message: &MessageDescriptor,
     json: &[u8],
 ) -> Result<Bytes, Fault> {
-    let malformed =
-        |error: serde_json::Error| Fault::malformed(format!("malformed JSON: {error}"));
+    let malformed = |error: serde_json::Error| Fault::malformed(format!("malformed JSON: {error}"));
     let mut scanned = serde_json::Deserializer::from_slice(json);
     strict::Scan::new(message)
         .deserialize(&mut scanned)
@@ -40,9 +39,8 @@ pub(crate) fn to_proto(
 
     let options = DeserializeOptions::new().deny_unknown_fields(!settings.allow_unknown_fields);
     let mut read = serde_json::Deserializer::from_slice(json);
-    let message =
-        DynamicMessage::deserialize_with_options(message.clone(), &mut read, &options)
-            .map_err(malformed)?;
+    let message = DynamicMessage::deserialize_with_options(message.clone(), &mut read, &options)
+        .map_err(malformed)?;
     Ok(encoded(&message))
 }
 
@@ -94,7 +92,10 @@ mod tests {
     #[test]
     fn every_kind_has_its_json_form() {
         for (json, expected) in [
-            (r#"{"big": 9007199254740993}"#, r#"{"big":"9007199254740993"}"#),
+            (
+                r#"{"big": 9007199254740993}"#,
+                r#"{"big":"9007199254740993"}"#,
+            ),
             (r#"{"big": "-5"}"#, r#"{"big":"-5"}"#),
             (r#"{"raw": "-_8"}"#, r#"{"raw":"+/8="}"#),
             (r#"{"ratio": "NaN"}"#, r#"{"ratio":"NaN"}"#),
@@ -106,7 +107,10 @@ mod tests {
                 r#"{"at": "2020-01-02T03:04:05Z"}"#,
                 r#"{"at":"2020-01-02T03:04:05Z"}"#,
             ),
-            (r#"{"free": {"a": [1, null]}}"#, r#"{"free":{"a":[1.0,null]}}"#),
+            (
+                r#"{"free": {"a": [1, null]}}"#,
+                r#"{"free":{"a":[1.0,null]}}"#,
+            ),
             (r#"{"counts": {"b": 2}}"#, r#"{"counts":{"b":2}}"#),
             (r#"{"snakeName": null, "nested": null}"#, "{}"),
             (r#"{"either": null, "or": 3}"#, r#"{"or":3}"#),
@@ -154,7 +158,13 @@ mod tests {
         assert!(both_ways(&nested(MAX_DEPTH)).is_ok());
         let refused = both_ways(&nested(MAX_DEPTH + 1)).unwrap_err();
         assert!(refused.contains("deeper than 64"), "{refused}");
-        let lists = format!("{}{}{}{}", r#"{"free":{"a":"#, "[".repeat(63), "]".repeat(63), "}}");
+        let lists = format!(
+            "{}{}{}{}",
+            r#"{"free":{"a":"#,
+            "[".repeat(63),
+            "]".repeat(63),
+            "}}"
+        );
         assert!(both_ways(&lists).unwrap_err().contains("deeper than 64"));
     }
 

@@ -162,7 +162,10 @@ mod tests {
         let client = Some(IpAddr::from([10, 0, 0, 7]));
         let metadata = of_request(&HeaderMap::new(), client).unwrap();
         assert_eq!(metadata[FORWARDED_FOR], "10.0.0.7");
-        let through = headers(&[("x-forwarded-for", "1.1.1.1"), ("x-forwarded-for", "2.2.2.2")]);
+        let through = headers(&[
+            ("x-forwarded-for", "1.1.1.1"),
+            ("x-forwarded-for", "2.2.2.2"),
+        ]);
         let metadata = of_request(&through, client).unwrap();
         assert_eq!(metadata[FORWARDED_FOR], "1.1.1.1, 2.2.2.2, 10.0.0.7");
         assert_eq!(metadata.get_all(FORWARDED_FOR).iter().count(), 1);

@@ -191,12 +191,7 @@ fn has_only_utf8(parameters: &str) -> bool {
         .split(';')
         .filter_map(|parameter| parameter.split_once('='))
         .filter(|(name, _)| name.trim().eq_ignore_ascii_case("charset"))
-        .all(|(_, value)| {
-            value
-                .trim()
-                .trim_matches('"')
-                .eq_ignore_ascii_case("utf-8")
-        })
+        .all(|(_, value)| value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8"))
 }
 
 /// Refuses a request whose messages are compressed: nothing here inflates them.

@@ -14,10 +14,7 @@ use futures_util::future::join_all;
 use prost_reflect::DescriptorPool;
 use sampan_wire::Code;
 use std::{sync::Arc, time::Duration};
-use tokio::{
-    sync::Mutex,
-    time::Instant,
-};
+use tokio::{sync::Mutex, time::Instant};
 
 /// Upstreams are not asked again sooner, however many unknown services are called.
 const MIN_AGE: Duration = Duration::from_secs(1);
@@ -48,7 +45,10 @@ impl Routes {
         if upstreams.is_empty() {
             return Err(Kind::NoUpstream.into());
         }
-        let pools = upstreams.iter().map(read_set).collect::<Result<Vec<_>, _>>()?;
+        let pools = upstreams
+            .iter()
+            .map(read_set)
+            .collect::<Result<Vec<_>, _>>()?;
         let (table, wrong) = build_table(&upstreams, &pools);
         if let Some(wrong) = wrong.into_iter().next() {
             return Err(wrong.into());
@@ -192,10 +192,7 @@ fn read_set(upstream: &Upstream) -> Result<Option<DescriptorPool>, Kind> {
         })
 }
 
-fn build_table(
-    upstreams: &[Upstream],
-    pools: &[Option<DescriptorPool>],
-) -> (Table, Vec<Kind>) {
+fn build_table(upstreams: &[Upstream], pools: &[Option<DescriptorPool>]) -> (Table, Vec<Kind>) {
     Table::build(upstreams.iter().zip(pools).filter_map(|(upstream, pool)| {
         Some(Described {
             upstream: upstream.name(),

@@ -20,7 +20,8 @@ pub(crate) fn request(
         Codec::Json => {
             let method = Arc::clone(method);
             let read = move |message: Result<_, _>| {
-                message.and_then(|json: bytes::Bytes| json::to_proto(settings, &method.input, &json))
+                message
+                    .and_then(|json: bytes::Bytes| json::to_proto(settings, &method.input, &json))
             };
             messages.map(read).boxed()
         }

@@ -143,11 +143,19 @@ mod tests {
         for (query, code) in [
             ("connect=v2&encoding=json&message=", Code::InvalidArgument),
             ("encoding=json&message=*&base64=1", Code::InvalidArgument),
-            ("encoding=json&message=&compression=gzip", Code::Unimplemented),
+            (
+                "encoding=json&message=&compression=gzip",
+                Code::Unimplemented,
+            ),
         ] {
             assert_eq!(message(query).unwrap_err().code, code, "{query}");
         }
-        for query in ["", "encoding=json", "message=%7B%7D", "encoding=xml&message="] {
+        for query in [
+            "",
+            "encoding=json",
+            "message=%7B%7D",
+            "encoding=xml&message=",
+        ] {
             assert!(ConnectGet::read(Some(query)).is_none(), "{query}");
         }
     }

@@ -174,7 +174,10 @@ mod tests {
     #[test]
     fn codes_are_spelled_as_their_names_in_small_letters_but_one() {
         for code in Code::ALL {
-            let expected = code.name().to_ascii_lowercase().replace("cancelled", "canceled");
+            let expected = code
+                .name()
+                .to_ascii_lowercase()
+                .replace("cancelled", "canceled");
             assert_eq!(name(code), expected);
         }
     }

@@ -114,7 +114,11 @@ async fn collect(events: Events) -> (Bytes, End) {
 /// A good end needs a message before it.
 fn checked(end: End, has_message: bool) -> End {
     if end.is_ok() && !has_message {
-        return Fault::new(Code::Unimplemented, "the service answered without a message").into();
+        return Fault::new(
+            Code::Unimplemented,
+            "the service answered without a message",
+        )
+        .into();
     }
     end
 }
@@ -127,9 +131,8 @@ async fn whole(mut body: tonic::body::Body, max_bytes: usize) -> Result<Bytes, F
     let mut first = Bytes::new();
     let mut all = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| {
-            Fault::new(Code::Cancelled, "the request broke before its end")
-        })?;
+        let frame =
+            frame.map_err(|_| Fault::new(Code::Cancelled, "the request broke before its end"))?;
         let Ok(chunk) = frame.into_data() else {
             continue;
         };
@@ -206,12 +209,15 @@ mod tests {
     #[tokio::test]
     async fn a_body_is_one_message_however_it_was_cut_and_bounded() {
         let body = |chunks: &'static [&'static str]| {
-            let frames = chunks
-                .iter()
-                .map(|chunk| Ok::<_, tonic::Status>(Frame::data(Bytes::from_static(chunk.as_bytes()))));
+            let frames = chunks.iter().map(|chunk| {
+                Ok::<_, tonic::Status>(Frame::data(Bytes::from_static(chunk.as_bytes())))
+            });
             tonic::body::Body::new(StreamBody::new(stream::iter(frames)))
         };
-        assert_eq!(whole(body(&["ab", "", "c", "d"]), 4).await, Ok("abcd".into()));
+        assert_eq!(
+            whole(body(&["ab", "", "c", "d"]), 4).await,
+            Ok("abcd".into())
+        );
         assert_eq!(whole(body(&[]), 4).await, Ok(Bytes::new()));
         assert_eq!(
             whole(body(&["ab", "cde"]), 4).await,
