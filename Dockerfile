@@ -21,7 +21,17 @@ RUN npm run build
 # slowest part. Nothing here depends on SERVICE.
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /src
-COPY . .
+# Every member of the workspace has to be there, but not its suites, nor the page:
+# changing those leaves this stage alone.
+COPY Cargo.toml Cargo.lock ./
+COPY tests tests
+COPY benches benches
+COPY proto proto
+COPY crates crates
+COPY examples/greeter examples/greeter
+COPY examples/shop/Cargo.toml examples/shop/build.rs examples/shop/
+COPY examples/shop/proto examples/shop/proto
+COPY examples/shop/src examples/shop/src
 # Static, so that the image needs nothing but the binary. A target that is
 # named keeps the flag away from build scripts and macros.
 RUN --mount=type=cache,id=sampan-registry,target=/var/cache/cargo,sharing=locked \
