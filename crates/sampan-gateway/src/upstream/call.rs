@@ -114,7 +114,7 @@ impl Call {
         };
         let response = match answered {
             Ok(response) => response,
-            Err(status) => return Ok(Answer::ended(ended_by(status))),
+            Err(status) => return Ok(Answer::ended(ended_by(&status))),
         };
         let (metadata, body) = match read_head(response) {
             Ok(flowing) => flowing,
@@ -236,7 +236,7 @@ fn framed(message: &[u8]) -> Bytes {
     bytes.freeze()
 }
 
-fn ended_by(status: Status) -> End {
+fn ended_by(status: &Status) -> End {
     End {
         code: u8::try_from(i32::from(status.code()))
             .ok()
@@ -321,7 +321,7 @@ impl Download {
             };
             let frame = match ready!(Pin::new(body).poll_frame(cx)) {
                 Some(Ok(frame)) => frame,
-                Some(Err(status)) => return Poll::Ready(Some(Event::End(ended_by(status)))),
+                Some(Err(status)) => return Poll::Ready(Some(Event::End(ended_by(&status)))),
                 None => return fault("the upstream's answer has no status"),
             };
             let mut trailers = match frame.into_data() {
