@@ -5,10 +5,12 @@
 rust_image=rust:1.95-slim-bookworm
 node_image=node:20-bookworm-slim
 postgres_image=postgres:17-bookworm
+# Names of the stand-ins; they must not stay in an engine that is not ours.
+stand_ins=()
 
 images_provide() { # DIRECTORY
   image_is_there "$rust_image" || image_import_toolchains "$rust_image" || return 1
-  image_is_there "$node_image" || docker tag "$rust_image" "$node_image" || return 1
+  image_is_there "$node_image" || image_import_toolchains "$node_image" || return 1
   image_is_there "$postgres_image" || image_import_postgres "$postgres_image" "$1"
 }
 
@@ -19,6 +21,11 @@ image_is_there() { # NAME
 # Rust and Node as they are on this machine, with its certificates and the
 # settings of its package clients.
 image_import_toolchains() { # NAME
+  # One image holds both.
+  if [[ " ${stand_ins[*]} " == *" $rust_image "* ]]; then
+    docker tag "$rust_image" "$1" && stand_ins+=("$1")
+    return
+  fi
   printf '  %s cannot be pulled: made from this machine\n' "$1"
   local sysroot cargo=${CARGO_HOME:-$HOME/.cargo} paths path variable
   # As rustup may call it, and where it lies.
@@ -83,8 +90,14 @@ image_import() { # NAME SETTING… -- TAR-ARGUMENT…
     shift
   done
   shift
+  machine_files "$@" | docker import "${settings[@]}" - "$name" >/dev/null && stand_ins+=("$name")
+}
+
+machine_files() { # TAR-ARGUMENT…
+  local status=0
   tar -C / --exclude='usr/lib/chromium*' --exclude='usr/lib/jvm' --exclude='usr/lib/llvm-*' \
     --exclude='usr/lib/go*' --exclude='usr/lib/google-cloud-sdk' --exclude='usr/lib/debug' \
-    --exclude='usr/lib/firmware' --exclude='usr/lib/modules' -cf - "$@" |
-    docker import "${settings[@]}" - "$name" >/dev/null
+    --exclude='usr/lib/firmware' --exclude='usr/lib/modules' -cf - "$@" || status=$?
+  # 1 is a file that changed while it was read: this machine is in use.
+  ((status <= 1))
 }
