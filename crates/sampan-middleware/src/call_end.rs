@@ -24,17 +24,23 @@ pub enum Ended {
     Dropped,
 }
 
+/// Hears how a call ended: a closure, or a type that a service can name in its response.
+pub trait OnEnd {
+    /// The call is over.
+    fn on_end(self, ended: Ended);
+}
+
 pin_project! {
-    /// Wraps a response body and calls `on_end` exactly once, when the call is over.
-    pub struct CallEnd<B, F: FnOnce(Ended)> {
+    /// Wraps a response body and tells its observer exactly once, when the call is over.
+    pub struct CallEnd<B, O: OnEnd> {
         #[pin]
         body: B,
-        guard: Guard<F>,
+        guard: Guard<O>,
     }
 }
 
-struct Guard<F: FnOnce(Ended)> {
-    on_end: Option<F>,
+struct Guard<O: OnEnd> {
+    observer: Option<O>,
 }
 
 // === impl Ended ===
@@ -58,13 +64,21 @@ impl Ended {
     }
 }
 
+// === impl OnEnd ===
+
+impl<F: FnOnce(Ended)> OnEnd for F {
+    fn on_end(self, ended: Ended) {
+        self(ended);
+    }
+}
+
 // === impl CallEnd ===
 
-impl<B, F: FnOnce(Ended)> CallEnd<B, F> {
+impl<B, O: OnEnd> CallEnd<B, O> {
     /// Watches `body`, whose response had these headers.
-    pub fn new(headers: &HeaderMap, body: B, on_end: F) -> Self {
+    pub fn new(headers: &HeaderMap, body: B, observer: O) -> Self {
         let mut guard = Guard {
-            on_end: Some(on_end),
+            observer: Some(observer),
         };
         if let Some(ended) = Ended::from_headers(headers) {
             guard.end(ended);
@@ -73,10 +87,10 @@ impl<B, F: FnOnce(Ended)> CallEnd<B, F> {
     }
 }
 
-impl<B, F> http_body::Body for CallEnd<B, F>
+impl<B, O> http_body::Body for CallEnd<B, O>
 where
     B: http_body::Body<Data = Bytes, Error = Status>,
-    F: FnOnce(Ended),
+    O: OnEnd,
 {
     type Data = Bytes;
     type Error = Status;
@@ -111,26 +125,26 @@ where
     }
 }
 
-impl<B: std::fmt::Debug, F: FnOnce(Ended)> std::fmt::Debug for CallEnd<B, F> {
+impl<B: std::fmt::Debug, O: OnEnd> std::fmt::Debug for CallEnd<B, O> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("CallEnd")
             .field("body", &self.body)
-            .field("ended", &self.guard.on_end.is_none())
+            .field("ended", &self.guard.observer.is_none())
             .finish()
     }
 }
 
 // === impl Guard ===
 
-impl<F: FnOnce(Ended)> Guard<F> {
+impl<O: OnEnd> Guard<O> {
     fn end(&mut self, ended: Ended) {
-        if let Some(on_end) = self.on_end.take() {
-            on_end(ended);
+        if let Some(observer) = self.observer.take() {
+            observer.on_end(ended);
         }
     }
 }
 
-impl<F: FnOnce(Ended)> Drop for Guard<F> {
+impl<O: OnEnd> Drop for Guard<O> {
     fn drop(&mut self) {
         self.end(Ended::Dropped);
     }
@@ -148,13 +162,13 @@ mod tests {
         headers: &HeaderMap,
         frames: Frames,
     ) -> (
-        impl http_body::Body<Data = Bytes, Error = Status> + Unpin,
+        impl http_body::Body<Data = Bytes, Error = Status> + Unpin + use<>,
         Rc<Cell<Vec<Ended>>>,
     ) {
         let seen = Rc::new(Cell::new(Vec::new()));
         let body = StreamBody::new(futures_util::stream::iter(frames));
         let told = Rc::clone(&seen);
-        let body = CallEnd::new(headers, body, move |ended| {
+        let body = CallEnd::new(headers, body, move |ended: Ended| {
             let mut all = told.take();
             all.push(ended);
             told.set(all);

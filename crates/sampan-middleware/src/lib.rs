@@ -2,6 +2,10 @@
 
 mod body;
 mod call_end;
+pub mod deadline;
+pub mod metrics;
+pub mod panic_guard;
+pub mod status_trailers;
 
 pub use body::Body;
-pub use call_end::{CallEnd, Ended};
+pub use call_end::{CallEnd, Ended, OnEnd};
