@@ -132,16 +132,26 @@ impl Listener {
     /// # Cancel safety
     /// No connection is lost when the future is dropped.
     pub async fn accept(&self) -> Socket {
-        accept_from(async || match &self.socket {
-            ListeningSocket::Tcp(socket) => Ok(Stream::Tcp(socket.accept().await?.0)),
-            ListeningSocket::Unix { socket, .. } => Ok(Stream::Unix(socket.accept().await?.0)),
-        })
-        .await
+        accept_from(|| self.socket.accept()).await
+    }
+}
+
+// === impl ListeningSocket ===
+
+impl ListeningSocket {
+    async fn accept(&self) -> io::Result<Stream> {
+        match self {
+            Self::Tcp(socket) => Ok(Stream::Tcp(socket.accept().await?.0)),
+            Self::Unix { socket, .. } => Ok(Stream::Unix(socket.accept().await?.0)),
+        }
     }
 }
 
 /// Accepts until it succeeds.
-async fn accept_from(mut accept: impl AsyncFnMut() -> io::Result<Stream>) -> Socket {
+async fn accept_from<F>(mut accept: impl FnMut() -> F) -> Socket
+where
+    F: Future<Output = io::Result<Stream>>,
+{
     let mut backoff = AcceptBackoff::new();
     loop {
         let error = match accept().await {
@@ -358,13 +368,13 @@ mod tests {
         let (mut last, tries) = (Some(ours), Rc::new(Cell::new(0)));
         let counted = Rc::clone(&tries);
         let started = Instant::now();
-        accept_from(async || {
+        accept_from(|| {
             counted.set(counted.get() + 1);
-            match counted.get() {
+            std::future::ready(match counted.get() {
                 1 => Err(io::Error::from_raw_os_error(ECONNABORTED)),
                 2..=11 => Err(io::Error::from_raw_os_error(EMFILE)),
                 _ => Ok(Stream::Unix(last.take().unwrap())),
-            }
+            })
         })
         .await;
         assert_eq!(tries.get(), 12);
@@ -387,11 +397,13 @@ mod tests {
     #[tokio::test]
     async fn accepted_sockets_send_small_writes_at_once() {
         let listener = bind(&any_port()).unwrap();
-        let Address::Tcp(address) = listener.local_address() else {
+        let Address::Tcp(address) = *listener.local_address() else {
             panic!("bound to TCP");
         };
         let client = TcpStream::connect(address).await.unwrap();
-        let socket = listener.accept().await;
+        let socket = tokio::spawn(async move { listener.accept().await })
+            .await
+            .unwrap();
         let Stream::Tcp(io) = &socket.0 else {
             panic!("accepted over TCP");
         };
