@@ -402,11 +402,7 @@ impl Settings {
             .prost_path(self.runtime.text("prost"))
             .prost_types_path(WELL_KNOWN_TYPES)
             // Formatted once, with everything that is added.
-            .format(false)
-            .type_attribute(
-                ".",
-                "#[allow(clippy::all, clippy::nursery, clippy::pedantic)]",
-            );
+            .format(false);
         for (path, rust_path) in &self.extern_paths {
             config.extern_path(path, rust_path);
         }

@@ -36,6 +36,7 @@
 mod builder;
 mod builtin;
 mod config;
+mod diagnose;
 mod error;
 mod generate;
 mod load;

@@ -1,12 +1,11 @@
 //! Finds .proto files and what they import, and compiles them. No protoc.
 
 use crate::error::{Error, Fault};
-use crate::source::{Place, Sources};
-use crate::{builtin, scan};
-use miette::Diagnostic;
+use crate::source::Sources;
+use crate::{builtin, diagnose, scan};
 use prost_reflect::DescriptorPool;
 use protox::Compiler;
-use protox::file::{File, FileResolver, GoogleFileResolver};
+use protox::file::{File, FileResolver};
 use sampan_wire::suggest;
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
@@ -44,21 +43,18 @@ pub fn load(
 }
 
 pub(crate) fn load_files(files: &[PathBuf], includes: &[PathBuf]) -> Result<Loaded, Error> {
-    let mut faults: Vec<Fault> = files
-        .iter()
-        .filter(|file| !file.is_file())
-        .map(|file| no_such_file(file))
-        .collect();
     if files.is_empty() {
-        faults
-            .push(Fault::new("no .proto file was named").with_hint("name at least one to compile"));
+        return Err(Fault::new("no .proto file was named")
+            .with_hint("name at least one to compile")
+            .into());
     }
+    let (files, faults) = find(files, includes);
     if !faults.is_empty() {
         return Err(Error::new(faults));
     }
-
+    let mut faults = Vec::new();
     let roots = if includes.is_empty() {
-        roots_of(files)
+        roots_of(&files)
     } else {
         includes.to_vec()
     };
@@ -69,7 +65,7 @@ pub(crate) fn load_files(files: &[PathBuf], includes: &[PathBuf]) -> Result<Load
     };
     let mut listed = Vec::with_capacity(files.len());
     let mut compiler = Compiler::with_file_resolver(resolver.clone());
-    for file in files {
+    for file in &files {
         let Some(name) = resolver.resolve_path(file) else {
             faults.push(resolver.outside(file));
             continue;
@@ -78,7 +74,11 @@ pub(crate) fn load_files(files: &[PathBuf], includes: &[PathBuf]) -> Result<Load
         if let Err(error) = compiler.open_file(file) {
             let mut found = found.borrow_mut();
             if found.faults.is_empty() {
-                faults.extend(resolver.faults_of(&error, &found.sources));
+                faults.extend(diagnose::faults(
+                    &error,
+                    &found.sources,
+                    &resolver.roots_listed(),
+                ));
             }
             faults.append(&mut found.faults);
         }
@@ -94,6 +94,23 @@ pub(crate) fn load_files(files: &[PathBuf], includes: &[PathBuf]) -> Result<Load
         listed,
         sources,
     })
+}
+
+/// The files as they are given, or else under an import root, as protoc finds them.
+fn find(files: &[PathBuf], includes: &[PathBuf]) -> (Vec<PathBuf>, Vec<Fault>) {
+    let mut found = Vec::with_capacity(files.len());
+    let mut faults = Vec::new();
+    for file in files {
+        let under_roots = includes.iter().map(|root| root.join(file));
+        match std::iter::once(file.clone())
+            .chain(under_roots)
+            .find(|path| path.is_file())
+        {
+            Some(path) => found.push(path),
+            None => faults.push(no_such_file(file)),
+        }
+    }
+    (found, faults)
 }
 
 /// Where imports of these files are looked for when nobody says: above the folders that a
@@ -217,10 +234,7 @@ impl FileResolver for Resolver {
             }
             return File::open(name, &path);
         }
-        if let Some((_, text)) = builtin::FILES.iter().find(|(file, _)| *file == name) {
-            return File::from_source(name, text);
-        }
-        GoogleFileResolver::new().open_file(name)
+        builtin::Resolver.open_file(name)
     }
 }
 
@@ -246,85 +260,6 @@ impl Resolver {
             .collect();
         listed.join(", ")
     }
-
-    fn faults_of(&self, error: &protox::Error, sources: &Sources) -> Vec<Fault> {
-        let source = error.file().and_then(|name| sources.find(name));
-        let mut faults = Vec::new();
-        let related = error.related().into_iter().flatten();
-        for diagnostic in std::iter::once(error as &dyn Diagnostic).chain(related) {
-            let mut message = diagnostic.to_string();
-            let mut hint = diagnostic.help().map(|help| help.to_string());
-            let mut range = diagnostic
-                .labels()
-                .and_then(|labels| labels.last())
-                .map(|label| label.offset()..label.offset() + label.len());
-            if let Some(name) = quoted(&message, "import '", "' not found") {
-                hint = Some(self.import_hint(name));
-            }
-            if let Some(cause) = diagnostic.diagnostic_source() {
-                let cause = cause.to_string();
-                if let (Some(source), Some(option)) = (source, &range) {
-                    let text = source.text.get(option.clone()).unwrap_or_default();
-                    if cause.contains("oneof 'repeat'") {
-                        let both = [["retry"], ["hedge"]].map(|path| scan::find_field(text, &path));
-                        range = both
-                            .into_iter()
-                            .flatten()
-                            .max_by_key(|r| r.start)
-                            .map(|r| option.start + r.start..option.start + r.end);
-                        message = "a method is retried or hedged, never both".to_owned();
-                        hint = Some("take one of the two out (gRFC A6)".to_owned());
-                        faults.push(
-                            Fault::new(message)
-                                .at(range.map(|r| source.place(&r)))
-                                .with_hint(hint.unwrap_or_default()),
-                        );
-                        continue;
-                    }
-                    // The cause speaks of a word within the braces: show that one.
-                    if let Some(word) = quoted(&cause, "'", "'")
-                        && let Some(r) = scan::find_word(text, word)
-                    {
-                        range = Some(option.start + r.start..option.start + r.end);
-                    }
-                }
-                message = format!("{message}: {cause}");
-            }
-            let place = match (source, range) {
-                (Some(source), Some(range)) => Some(source.place(&range)),
-                // Without a place of its own it is about the end: something is missing there.
-                (Some(source), None) => Some(end_of(source)),
-                (None, _) => None,
-            };
-            let mut fault = Fault::new(message).at(place);
-            fault.hint = hint;
-            faults.push(fault);
-        }
-        faults
-    }
-
-    fn import_hint(&self, name: &str) -> String {
-        let known = builtin::FILES
-            .iter()
-            .map(|(file, _)| *file)
-            .chain(builtin::WELL_KNOWN);
-        let looked = format!("looked in {}", self.roots_listed());
-        match suggest::nearest(name, known) {
-            Some(near) => format!("did you mean `{near}`? {looked}"),
-            None => format!("{looked}; add the folder that holds it with `include`"),
-        }
-    }
-}
-
-fn end_of(source: &crate::source::Source) -> Place {
-    let end = source.text.trim_end().len();
-    source.place(&(end.saturating_sub(1)..end))
-}
-
-fn quoted<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
-    let start = text.find(before)? + before.len();
-    let length = text[start..].find(after)?;
-    Some(&text[start..start + length])
 }
 
 fn without_dots(path: &Path) -> PathBuf {

@@ -38,6 +38,19 @@ impl Sources {
         self.files.get(name)
     }
 
+    /// The place of a descriptor's span; without the line where the file's text is not known.
+    pub(crate) fn place(&self, name: &str, span: &[i32]) -> Place {
+        match self.find(name) {
+            Some(source) => source.place(&source.range(span)),
+            None => Place {
+                path: name.to_owned(),
+                line: at(span, 0) + 1,
+                column: at(span, 1) + 1,
+                excerpt: None,
+            },
+        }
+    }
+
     pub(crate) fn paths(&self) -> impl Iterator<Item = &str> {
         self.files.values().map(|source| source.path.as_str())
     }
@@ -73,13 +86,12 @@ impl Source {
     /// The bytes of a descriptor's span: lines and bytes from 0, the end's line left out where
     /// it is the first.
     pub(crate) fn range(&self, span: &[i32]) -> Range<usize> {
-        let at = |index: usize| usize::try_from(span.get(index).copied().unwrap_or(0)).unwrap_or(0);
         let end = if span.len() > 3 {
-            (at(2), at(3))
+            self.offset(at(span, 2), at(span, 3))
         } else {
-            (at(0), at(2))
+            self.offset(at(span, 0), at(span, 2))
         };
-        self.offset(at(0), at(1))..self.offset(end.0, end.1)
+        self.offset(at(span, 0), at(span, 1))..end
     }
 
     fn offset(&self, line: usize, column: usize) -> usize {
@@ -90,6 +102,12 @@ impl Source {
             .sum::<usize>()
             + column
     }
+}
+
+fn at(span: &[i32], index: usize) -> usize {
+    span.get(index)
+        .and_then(|value| usize::try_from(*value).ok())
+        .unwrap_or(0)
 }
 
 fn floor(text: &str, offset: usize) -> usize {

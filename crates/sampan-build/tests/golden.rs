@@ -1,5 +1,6 @@
 //! What is generated, word for word. `UPDATE_GOLDEN=1 cargo test -p sampan-build` rewrites the
 //! files in `tests/golden`; `golden_compiles.rs` shows that they are Rust.
+#![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
 
 use std::collections::BTreeMap;
 use std::fs;

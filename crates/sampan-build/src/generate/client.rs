@@ -53,9 +53,6 @@ pub(super) fn finish(
         _ => None,
     });
     if let Some((module, client)) = module.zip(edit.client) {
-        module
-            .attrs
-            .push(parse_quote!(#![allow(clippy::all, clippy::nursery, clippy::pedantic)]));
         if settings.build_transport
             && !methods.has_rust_name("dial")
             && let Some((_, items)) = &mut module.content

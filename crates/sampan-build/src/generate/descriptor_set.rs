@@ -65,12 +65,11 @@ fn without_source_info(file: &[u8]) -> Vec<u8> {
     kept
 }
 
-/// Writes the set as a constant, in lines that a person can scroll past.
-pub(super) fn constant(set: &[u8]) -> String {
-    let mut text = String::from(
+/// Writes the set as a constant with an attribute, in lines that a person can scroll past.
+pub(super) fn constant(set: &[u8], attribute: &str) -> String {
+    let mut text = format!(
         "/// The encoded `google.protobuf.FileDescriptorSet` of this package and its imports.\n\
-         #[allow(dead_code)]\n\
-         pub const FILE_DESCRIPTOR_SET: &[u8] = b\"",
+         {attribute}\npub const FILE_DESCRIPTOR_SET: &[u8] = b\""
     );
     let mut width = LINE_WIDTH;
     for byte in set {
@@ -104,7 +103,7 @@ mod tests {
     proptest! {
         #[test]
         fn the_constant_holds_the_bytes(set in proptest::collection::vec(any::<u8>(), 0..400)) {
-            let text = constant(&set);
+            let text = constant(&set, "#[allow(dead_code)]");
             prop_assert!(text.lines().all(|line| line.len() <= LINE_WIDTH + 8));
             let item: syn::ItemConst = syn::parse_str(&text).unwrap();
             let syn::Expr::Lit(syn::ExprLit { lit: syn::Lit::ByteStr(bytes), .. }) = &*item.expr

@@ -102,7 +102,7 @@ impl MethodsModule {
         quote! {
             #[doc = #doc]
             pub mod #ident {
-                #![allow(dead_code, unused_imports, clippy::all, clippy::nursery, clippy::pedantic)]
+                #![allow(unused_imports)]
                 use #types*;
 
                 /// Full name of the service.
@@ -251,7 +251,7 @@ fn duration(duration: prost_types::Duration) -> TokenStream {
     match (seconds, nanos) {
         (0, 0) => quote!(::core::time::Duration::ZERO),
         (_, 0) => quote!(::core::time::Duration::from_secs(#whole)),
-        _ if nanos % 1_000_000 == 0 => {
+        _ if nanos.is_multiple_of(1_000_000) => {
             let millis = Literal::u64_unsuffixed(seconds * 1000 + u64::from(nanos / 1_000_000));
             quote!(::core::time::Duration::from_millis(#millis))
         }

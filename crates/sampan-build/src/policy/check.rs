@@ -3,6 +3,7 @@
 use super::options::{CachePolicy, HedgePolicy, MethodPolicy, Repeat, RetryPolicy};
 use super::place::OptionPlaces;
 use super::{Facts, Idempotency};
+use crate::diagnose;
 use crate::error::Fault;
 use prost_reflect::MethodDescriptor;
 use prost_types::Duration;
@@ -28,11 +29,9 @@ pub(super) fn faults(
     } = &facts.policy;
     check.positive(timeout.as_ref(), &["timeout"]);
     if places.has(&["retry"]) && places.has(&["hedge"]) {
-        check.fault(
-            &["hedge"],
-            "a method is retried or hedged, never both".to_owned(),
-            "take one of the two out (gRFC A6)",
-        );
+        check
+            .faults
+            .push(diagnose::both_ways().at(places.of(&["hedge"])));
     }
     match repeat {
         Some(Repeat::Retry(retry)) => {
@@ -241,7 +240,7 @@ impl Check<'_> {
         if nanos.unsigned_abs() > 999_999_999 {
             self.fault(
                 field,
-                format!("{name} has {nanos} nanos: a second or more belongs into `seconds`"),
+                format!("{name} has {nanos} nanos: a second or more goes into `seconds`"),
                 "nanos go from 0 to 999999999",
             );
             return false;

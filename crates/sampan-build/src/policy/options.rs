@@ -60,3 +60,57 @@ pub(crate) struct CachePolicy {
 
 /// Number of `CachePolicy.Scope.PUBLIC`.
 pub(crate) const SCOPE_PUBLIC: i32 = 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::builtin;
+    use prost_reflect::{DynamicMessage, MessageDescriptor, Value};
+
+    /// Encodes one field after the other from the .proto's own types, and counts those that
+    /// come back out of ours.
+    fn assert_same<M: prost::Message + Default>(shape: &MessageDescriptor) {
+        for field in shape.fields() {
+            let value = match field.kind() {
+                prost_reflect::Kind::Message(inner) => Value::Message(DynamicMessage::new(inner)),
+                prost_reflect::Kind::Uint32 => Value::U32(7),
+                prost_reflect::Kind::Double => Value::F64(7.5),
+                prost_reflect::Kind::String => Value::String("seven".to_owned()),
+                prost_reflect::Kind::Enum(_) => Value::EnumNumber(1),
+                other => panic!("{}: no sample of {other:?}", field.full_name()),
+            };
+            let value = if field.is_list() {
+                Value::List(vec![value])
+            } else {
+                value
+            };
+            let mut message = DynamicMessage::new(shape.clone());
+            message.set_field(&field, value);
+            let ours: M = message.transcode_to().unwrap();
+            let mut back = DynamicMessage::new(shape.clone());
+            back.transcode_from(&ours).unwrap();
+            assert_eq!(back, message, "{}", field.full_name());
+        }
+    }
+
+    #[test]
+    fn these_types_are_those_of_the_proto() {
+        let pool = builtin::options().unwrap();
+        let shape = |name: &str| pool.get_message_by_name(name).unwrap();
+        assert_same::<MethodPolicy>(&shape("sampan.v1.MethodPolicy"));
+        assert_same::<RetryPolicy>(&shape("sampan.v1.RetryPolicy"));
+        assert_same::<HedgePolicy>(&shape("sampan.v1.HedgePolicy"));
+        assert_same::<CachePolicy>(&shape("sampan.v1.CachePolicy"));
+        let scope = pool
+            .get_enum_by_name("sampan.v1.CachePolicy.Scope")
+            .unwrap();
+        assert_eq!(
+            scope.get_value_by_name("PUBLIC").unwrap().number(),
+            SCOPE_PUBLIC
+        );
+        for value in pool.get_enum_by_name("sampan.v1.Code").unwrap().values() {
+            let code = sampan_wire::Code::from_name(value.name()).unwrap();
+            assert_eq!(code as i32, value.number());
+        }
+    }
+}
