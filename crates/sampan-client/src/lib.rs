@@ -1,1 +1,37 @@
-//! sampan-client.
+//! Sampan's channel: finds the endpoints of a name, keeps connections to them, balances calls
+//! over them, retries what may be retried, and gives up in time.
+//!
+//! [`Channel`] takes tonic's requests; clients that tonic or `sampan-build` generate run on it.
+
+mod backoff;
+mod balance;
+mod call;
+mod channel;
+mod config;
+mod deadline;
+mod dispatch;
+mod endpoint;
+mod error;
+mod failure;
+mod latency;
+mod limit;
+mod outbound;
+mod pool;
+mod resolve;
+mod response;
+mod retry;
+mod site;
+mod snapshot;
+mod stack;
+mod subchannel;
+mod target;
+
+pub use channel::{Channel, ChannelBuilder, ResponseFuture};
+pub use config::Balance;
+pub use endpoint::EndpointSnapshot;
+pub use error::Error;
+pub use sampan_transport::{
+    Certificate, ClientHttp2Settings, ClientTls, Identity, TcpKeepalive, TcpSettings,
+};
+pub use snapshot::Counts;
+pub use subchannel::ConnectivityState;

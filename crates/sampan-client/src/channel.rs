@@ -1,0 +1,369 @@
+//! What users hold: a channel, and how one is made.
+
+use crate::{
+    Balance, Counts, EndpointSnapshot, Error,
+    config::{CallSettings, env},
+    pool::{Pool, Source},
+    resolve::Resolver,
+    retry::ThrottleSettings,
+    site::{Connector, Route},
+    stack::Stack,
+    target::{Place, Security, Target},
+};
+use http::{
+    HeaderValue,
+    uri::{Authority, Scheme},
+};
+use sampan_middleware::Body;
+use sampan_transport::{ClientHttp2Settings, ClientTls, ConnectSettings, TcpSettings};
+use sampan_wire::policy::Method;
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+use tonic::Status;
+
+/// Calls the services behind a target: finds its endpoints, keeps connections to them, balances
+/// calls over them, and keeps each call's deadline and retry policy.
+///
+/// Cheap to clone; clones share everything. Made without doing anything: the first call
+/// resolves and connects. It may be made outside of a runtime and outlive the runtimes it is
+/// used on. When the last clone is dropped its tasks and connections end, those of open calls
+/// with the calls.
+///
+/// ```no_run
+/// # fn main() -> Result<(), sampan_client::Error> {
+/// let channel = sampan_client::Channel::dial("dns:///orders:50051")?;
+/// // let mut orders = OrdersClient::new(channel);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Channel {
+    shared: Arc<Shared>,
+}
+
+/// The settings of a channel that is to be made.
+#[derive(Debug)]
+#[must_use]
+pub struct ChannelBuilder {
+    target: String,
+    balance: Balance,
+    calls: CallSettings,
+    connect: ConnectSettings,
+    tls: Option<ClientTls>,
+    authority: Option<String>,
+    user_agent: Option<String>,
+}
+
+/// The response to a call. Dropping it cancels the call.
+#[must_use = "futures do nothing unless polled"]
+pub struct ResponseFuture {
+    call: Pin<Box<dyn Future<Output = Result<http::Response<Body>, Status>> + Send>>,
+}
+
+struct Shared {
+    name: String,
+    pool: Arc<Pool>,
+    stack: Stack,
+}
+
+const USER_AGENT: &str = concat!("sampan/", env!("CARGO_PKG_VERSION"));
+
+// === impl Channel ===
+
+impl Channel {
+    /// A channel to `target` with the default settings.
+    ///
+    /// `dns:///host:port` or `host:port` means every address of the name; `static:///a:1,b:2`
+    /// several places; `ipv4:`, `ipv6:` and `unix:PATH` addresses; `http://` and `https://` what
+    /// tonic means by them.
+    ///
+    /// # Errors
+    ///
+    /// When the text is no target, or names `https` and no root certificates can be had.
+    pub fn dial(target: impl AsRef<str>) -> Result<Self, Error> {
+        Self::configure(target).build()
+    }
+
+    /// Begins to make a channel to `target` with other settings.
+    pub fn configure(target: impl AsRef<str>) -> ChannelBuilder {
+        ChannelBuilder {
+            target: target.as_ref().to_owned(),
+            balance: Balance::default(),
+            calls: CallSettings::default(),
+            connect: ConnectSettings::default(),
+            tls: None,
+            authority: None,
+            user_agent: None,
+        }
+    }
+
+    pub(crate) fn new(
+        name: String,
+        source: Source,
+        balance: Balance,
+        calls: CallSettings,
+    ) -> Self {
+        let pool = Arc::new(Pool::new(name.clone(), source, balance));
+        let stack = Stack::new(calls, Arc::clone(&pool));
+        Self {
+            shared: Arc::new(Shared { name, pool, stack }),
+        }
+    }
+
+    /// Waits until an endpoint is connected. Calls do this by themselves.
+    ///
+    /// # Errors
+    ///
+    /// When no endpoint can be reached.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing; connecting goes on.
+    pub async fn connect(&self) -> Result<(), Error> {
+        self.shared.pool.wait_ready().await
+    }
+
+    /// What is known of each endpoint, in the order of their addresses. Empty until the first
+    /// call.
+    #[must_use]
+    pub fn endpoints(&self) -> Vec<EndpointSnapshot> {
+        self.shared.pool.endpoints()
+    }
+
+    /// What the channel has counted since it was made.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.shared.stack.counters().snapshot()
+    }
+}
+
+impl fmt::Debug for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Channel")
+            .field("target", &self.shared.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl tower_service::Service<http::Request<tonic::body::Body>> for Channel {
+    type Response = http::Response<Body>;
+    type Error = Status;
+    type Future = ResponseFuture;
+
+    /// Always ready: whatever a call has to wait for counts against its deadline.
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<tonic::body::Body>) -> ResponseFuture {
+        let shared = Arc::clone(&self.shared);
+        ResponseFuture {
+            call: Box::pin(async move { shared.stack.call(request).await }),
+        }
+    }
+}
+
+// === impl Shared ===
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.pool.shut_down();
+    }
+}
+
+// === impl ChannelBuilder ===
+
+impl ChannelBuilder {
+    /// How endpoints are chosen. Default: least request of two.
+    pub const fn balance(mut self, balance: Balance) -> Self {
+        self.balance = balance;
+        self
+    }
+
+    /// What is known of methods, for calls whose client does not say it by itself: clients that
+    /// `sampan-build` generates do.
+    pub fn methods(mut self, methods: &[&'static Method]) -> Self {
+        let methods = methods.iter().map(|method| (method.path(), *method));
+        self.calls.methods.extend(methods);
+        self
+    }
+
+    /// Bounds every call, streams included, through its last trailer; a call's own earlier
+    /// deadline holds. Default: none here, 30 s for unary calls that have no other.
+    pub const fn deadline(mut self, deadline: Duration) -> Self {
+        self.calls.deadline = Some(deadline);
+        self
+    }
+
+    /// Bounds each try to connect to one endpoint. Default 5 s.
+    pub const fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect.connect_timeout = timeout;
+        self
+    }
+
+    /// Refuses longer messages of responses with RESOURCE_EXHAUSTED when their first bytes
+    /// arrive. A generated client's own limit, 4 MiB where nobody set one, goes before.
+    pub const fn max_message_bytes(mut self, max: usize) -> Self {
+        self.calls.max_message_bytes = Some(max);
+        self
+    }
+
+    /// Lets only so many calls run at a time; others wait, within their deadlines. Default: no
+    /// limit.
+    pub const fn max_concurrent_calls(mut self, max: usize) -> Self {
+        self.calls.max_concurrent_calls = Some(max);
+        self
+    }
+
+    /// Speaks TLS.
+    pub fn tls(mut self, tls: ClientTls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// What `:authority` says and certificates are checked against. Default: the target's first
+    /// place.
+    pub fn authority(mut self, authority: impl Into<String>) -> Self {
+        self.authority = Some(authority.into());
+        self
+    }
+
+    /// Stands before Sampan's own name in `user-agent`.
+    pub fn user_agent(mut self, user_agent: impl Into<String>) -> Self {
+        self.user_agent = Some(user_agent.into());
+        self
+    }
+
+    /// When retries stop for a while: after failures that take half of `max_tokens` (at most
+    /// 1000), until successes, which give `token_ratio` each, bring them back. Default 10 and
+    /// 0.1. Source: gRFC A6.
+    pub const fn retry_throttle(mut self, max_tokens: u32, token_ratio: f32) -> Self {
+        self.calls.throttle = ThrottleSettings {
+            max_tokens,
+            token_ratio,
+        };
+        self
+    }
+
+    /// Options of TCP sockets.
+    pub const fn tcp(mut self, tcp: TcpSettings) -> Self {
+        self.connect.tcp = tcp;
+        self
+    }
+
+    /// Windows, limits and keepalive of HTTP/2.
+    pub const fn http2(mut self, http2: ClientHttp2Settings) -> Self {
+        self.connect.http2 = http2;
+        self
+    }
+
+    /// Makes the channel. Nothing is resolved or connected yet.
+    ///
+    /// # Errors
+    ///
+    /// When a setting is wrong.
+    pub fn build(self) -> Result<Channel, Error> {
+        let target: Target = self
+            .target
+            .parse()
+            .map_err(|error| Error::configuration("cannot dial").with_source(error))?;
+        let authority = match self.authority {
+            None => target.authority().clone(),
+            Some(text) => text.parse().map_err(|error| {
+                Error::configuration(format!("\"{text}\" is no authority")).with_source(error)
+            })?,
+        };
+        let route = RouteSettings {
+            authority,
+            security: target.security(),
+            tls: self.tls,
+            user_agent: self.user_agent.as_deref(),
+            connect: self.connect,
+            connector: Connector::Sockets,
+        };
+        let route = Arc::new(route.build()?);
+        let resolver = |place: &Place| Resolver::new(place.clone(), Arc::clone(&route));
+        let source = Source::Constant(target.places().iter().map(resolver).collect());
+        let name = target.as_str().to_owned();
+        Ok(Channel::new(name, source, self.balance, self.calls))
+    }
+}
+
+/// What a route is made of.
+pub(crate) struct RouteSettings<'a> {
+    pub(crate) authority: Authority,
+    pub(crate) security: Security,
+    pub(crate) tls: Option<ClientTls>,
+    pub(crate) user_agent: Option<&'a str>,
+    pub(crate) connect: ConnectSettings,
+    pub(crate) connector: Connector,
+}
+
+// === impl RouteSettings ===
+
+impl RouteSettings<'_> {
+    pub(crate) fn build(self) -> Result<Route, Error> {
+        let user_agent = match self.user_agent {
+            None => HeaderValue::from_static(USER_AGENT),
+            Some(own) => HeaderValue::try_from(format!("{own} {USER_AGENT}")).map_err(|error| {
+                Error::configuration(format!("{own:?} is no user agent")).with_source(error)
+            })?,
+        };
+        let tls = match (self.security, self.tls) {
+            (Security::Plaintext, Some(_)) => {
+                return Err(Error::configuration(
+                    "http:// means plaintext, and TLS settings were given",
+                )
+                .with_hint(Some("use https://")));
+            }
+            (Security::Plaintext | Security::Unsaid, None) => None,
+            (Security::Tls, None) => Some(ClientTls::new()),
+            (_, Some(tls)) => Some(tls),
+        };
+        let (scheme, connect) = match tls {
+            None => (Scheme::HTTP, self.connect),
+            Some(mut tls) => {
+                if !tls.has_roots()
+                    && let Some(roots) = env::default_roots()?
+                {
+                    tls = tls.with_roots(roots);
+                }
+                let connect = self
+                    .connect
+                    .with_tls(&tls, self.authority.host())
+                    .map_err(|error| {
+                        Error::configuration("TLS cannot be used").with_source(error)
+                    })?;
+                (Scheme::HTTPS, connect)
+            }
+        };
+        Ok(Route {
+            scheme,
+            authority: self.authority,
+            user_agent,
+            connect,
+            connector: self.connector,
+        })
+    }
+}
+
+// === impl ResponseFuture ===
+
+impl Future for ResponseFuture {
+    type Output = Result<http::Response<Body>, Status>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.call.as_mut().poll(cx)
+    }
+}
+
+impl fmt::Debug for ResponseFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,251 @@
+//! How a call that got no answer of its server is told to its caller.
+
+use crate::{
+    Error,
+    endpoint::Endpoint,
+    error::Chain,
+};
+use sampan_transport::{BodyError, ResetReason, TransportError};
+use std::{
+    error::Error as StdError,
+    fmt::Write,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU8, AtomicU32, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+use tokio::time::Instant;
+use tonic::{Code, Status};
+
+/// Why a call has no answer of its server.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// A status that is told as it is.
+    Status(Status),
+    /// A fault on the way.
+    Fault(Fault),
+}
+
+/// A fault on the way, before it is told where.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    code: Code,
+    what: String,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
+    hint: Option<&'static str>,
+}
+
+/// What a call is doing, for the messages of its failures.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    pub(crate) started: Instant,
+    attempts: AtomicU32,
+    phase: AtomicU8,
+    endpoint: Mutex<Option<Arc<Endpoint>>>,
+}
+
+/// What a call waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Phase {
+    Turn,
+    Endpoint,
+    Response,
+    Retry,
+}
+
+/// Where and when a fault happened.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scene<'a> {
+    pub(crate) path: &'a str,
+    pub(crate) endpoint: Option<&'a Endpoint>,
+    pub(crate) attempts: u32,
+    pub(crate) elapsed: Duration,
+}
+
+// === impl Failure ===
+
+impl Failure {
+    pub(crate) fn fault(code: Code, what: impl Into<String>) -> Self {
+        Self::Fault(Fault::new(code, what))
+    }
+
+    /// No endpoint can be had.
+    pub(crate) fn unreachable(error: Error) -> Self {
+        Self::Fault(Fault::new(Code::Unavailable, "").with_source(error))
+    }
+
+    pub(crate) fn broken(source: TransportError) -> Self {
+        let mut fault = Fault::new(Code::Unavailable, "").with_source(source);
+        fault.hint = Some("the server may have run the call");
+        Self::Fault(fault)
+    }
+
+    pub(crate) fn refused(source: TransportError) -> Self {
+        Self::Fault(Fault::new(Code::Unavailable, "").with_source(source))
+    }
+
+    pub(crate) fn reset(reason: ResetReason, source: TransportError) -> Self {
+        let what = format!("the stream was reset with {reason}");
+        Self::Fault(Fault::new(reset_code(reason), what).with_source(source))
+    }
+
+    pub(crate) fn code(&self) -> Code {
+        match self {
+            Self::Status(status) => status.code(),
+            Self::Fault(fault) => fault.code,
+        }
+    }
+
+    /// The status for the caller.
+    pub(crate) fn into_status(self, scene: Scene<'_>) -> Status {
+        match self {
+            Self::Status(status) => status,
+            Self::Fault(fault) => fault.into_status(scene),
+        }
+    }
+}
+
+impl From<Status> for Failure {
+    fn from(status: Status) -> Self {
+        Self::Status(status)
+    }
+}
+
+// === impl Fault ===
+
+impl Fault {
+    pub(crate) fn new(code: Code, what: impl Into<String>) -> Self {
+        Self {
+            code,
+            what: what.into(),
+            source: None,
+            hint: None,
+        }
+    }
+
+    /// The response's body ended before its end.
+    pub(crate) fn body(error: BodyError) -> Self {
+        let (code, what) = match error.reset() {
+            Some(reason) => (
+                reset_code(reason),
+                format!("the response was cut off with {reason}"),
+            ),
+            None => (Code::Unavailable, "the response was cut off".to_owned()),
+        };
+        Self::new(code, what).with_source(error)
+    }
+
+    fn with_source(mut self, source: impl StdError + Send + Sync + 'static) -> Self {
+        self.source = Some(Arc::new(source));
+        self
+    }
+
+    pub(crate) fn into_status(self, scene: Scene<'_>) -> Status {
+        let mut message = scene.path.to_owned();
+        if let Some(endpoint) = scene.endpoint {
+            message.push_str(" at ");
+            message.push_str(endpoint.label());
+        }
+        if !self.what.is_empty() {
+            message.push_str(": ");
+            message.push_str(&self.what);
+        }
+        // Writing to a String cannot fail.
+        if let Some(source) = &self.source {
+            let _ = write!(message, ": {}", Chain(source.as_ref()));
+        }
+        if let Some(hint) = self.hint {
+            let _ = write!(message, " ({hint})");
+        }
+        let (attempts, elapsed) = (scene.attempts, scene.elapsed);
+        let _ = match attempts {
+            0 => write!(message, "; not sent, {elapsed:.1?} after the call began"),
+            n => write!(message, "; attempt {n}, {elapsed:.1?} after the call began"),
+        };
+        let mut status = Status::new(self.code, message);
+        if let Some(source) = self.source {
+            status.set_source(source);
+        }
+        status
+    }
+}
+
+/// Source: gRPC over HTTP/2, "HTTP2 Error Codes".
+const fn reset_code(reason: ResetReason) -> Code {
+    match reason {
+        ResetReason::Refused => Code::Unavailable,
+        ResetReason::Cancel => Code::Cancelled,
+        ResetReason::EnhanceYourCalm => Code::ResourceExhausted,
+        ResetReason::InadequateSecurity => Code::PermissionDenied,
+        _ => Code::Internal,
+    }
+}
+
+// === impl Progress ===
+
+impl Progress {
+    pub(crate) const fn new(started: Instant) -> Self {
+        Self {
+            started,
+            attempts: AtomicU32::new(0),
+            phase: AtomicU8::new(Phase::Turn as u8),
+            endpoint: Mutex::new(None),
+        }
+    }
+
+    pub(crate) fn waits_for(&self, phase: Phase) {
+        self.phase.store(phase as u8, Relaxed);
+    }
+
+    /// An attempt leaves for this endpoint.
+    pub(crate) fn sent_to(&self, endpoint: &Arc<Endpoint>) {
+        self.attempts.fetch_add(1, Relaxed);
+        self.waits_for(Phase::Response);
+        *self.endpoint.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(Arc::clone(endpoint));
+    }
+
+    /// The attempt did not leave after all.
+    pub(crate) fn was_not_sent(&self) {
+        self.attempts.fetch_sub(1, Relaxed);
+    }
+
+    pub(crate) fn attempts(&self) -> u32 {
+        self.attempts.load(Relaxed)
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        match self.phase.load(Relaxed) {
+            0 => Phase::Turn,
+            1 => Phase::Endpoint,
+            2 => Phase::Response,
+            _ => Phase::Retry,
+        }
+    }
+
+    /// Tells of `failure` with all that is known of the call.
+    pub(crate) fn status(&self, path: &str, failure: Failure) -> Status {
+        let endpoint = self.endpoint.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        failure.into_status(Scene {
+            path,
+            endpoint: endpoint.as_deref(),
+            attempts: self.attempts(),
+            elapsed: self.started.elapsed(),
+        })
+    }
+}
+
+// === impl Phase ===
+
+impl Phase {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Turn => "its turn among the channel's concurrent calls",
+            Self::Endpoint => "an endpoint to be connected",
+            Self::Response => "the response",
+            Self::Retry => "the time of the next attempt",
+        }
+    }
+}

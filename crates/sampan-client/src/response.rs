@@ -1,0 +1,292 @@
+//! Judges responses by gRPC's rules before any other code sees them.
+//!
+//! tonic's parser panics on details that are no base64, takes an end without a status for
+//! success, and says OUT_OF_RANGE for a message that is too large: so all of that is decided
+//! here.
+
+use crate::{
+    endpoint::Endpoint,
+    failure::{Failure, Fault, Scene},
+};
+use base64::{
+    Engine as _,
+    alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
+use bytes::{Buf, Bytes};
+use http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_TYPE, uri::PathAndQuery};
+use http_body::{Body as _, Frame, SizeHint};
+use sampan_transport::Incoming;
+use sampan_wire::{Code as WireCode, frame::PREFIX_LEN};
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+use tokio::time::Instant;
+use tonic::{Code, Status};
+
+const STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
+
+/// Padded or not, as gRPC's metadata may be. No laxer than tonic's.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// A response body that ends with a valid status, in its trailers or as an error.
+pub(crate) struct ResponseBody {
+    body: Option<Incoming>,
+    lengths: LengthCheck,
+    call: CallRef,
+}
+
+/// Where a response comes from, for the messages of its failures.
+#[derive(Clone, Debug)]
+pub(crate) struct CallRef {
+    pub(crate) path: PathAndQuery,
+    pub(crate) endpoint: Arc<Endpoint>,
+    pub(crate) attempts: u32,
+    pub(crate) started: Instant,
+}
+
+/// Refuses messages over a limit as soon as their length is read.
+#[derive(Debug)]
+pub(crate) struct LengthCheck {
+    limit: Option<usize>,
+    prefix: [u8; PREFIX_LEN],
+    prefix_len: usize,
+    /// Bytes of the message that are still to come.
+    left: usize,
+}
+
+/// A message that is longer than the caller takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct TooLong {
+    len: usize,
+    limit: usize,
+}
+
+/// Checks a response's head.
+///
+/// # Errors
+///
+/// When it is no gRPC response, or an HTTP error of something in between.
+pub(crate) fn check_head(
+    mut response: http::Response<Incoming>,
+    limit: Option<usize>,
+    call: CallRef,
+) -> Result<http::Response<ResponseBody>, Failure> {
+    let is_over = response.headers().contains_key(STATUS);
+    if is_over {
+        clean(response.headers_mut());
+    } else if response.status() != http::StatusCode::OK {
+        return Err(http_failure(&response));
+    } else if !is_grpc(response.headers()) {
+        return Err(Failure::fault(
+            Code::Unknown,
+            format!("the answer is no gRPC: {}", content_type(response.headers())),
+        ));
+    } else if response.body().is_end_stream() {
+        return Err(Failure::fault(Code::Internal, "the answer has no status"));
+    }
+    Ok(response.map(|body| ResponseBody {
+        // A response of trailers alone has no body to speak of.
+        body: (!is_over).then_some(body),
+        lengths: LengthCheck::new(limit),
+        call,
+    }))
+}
+
+fn http_failure(response: &http::Response<Incoming>) -> Failure {
+    let status = response.status();
+    let code = Code::from_i32(WireCode::from_http_status(status.as_u16()) as i32);
+    let what = format!(
+        "the answer is HTTP {status}, {}; is a proxy in between?",
+        content_type(response.headers())
+    );
+    Failure::fault(code, what)
+}
+
+fn is_grpc(headers: &HeaderMap) -> bool {
+    headers
+        .get(CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+}
+
+fn content_type(headers: &HeaderMap) -> String {
+    match headers.get(CONTENT_TYPE) {
+        Some(value) => format!("content-type {value:?}"),
+        None => "without a content-type".to_owned(),
+    }
+}
+
+/// Takes out what the next parser would choke on.
+fn clean(headers: &mut HeaderMap) {
+    let is_bad = |value: &HeaderValue| BASE64.decode(value.as_bytes()).is_err();
+    if headers.get(DETAILS).is_some_and(is_bad) {
+        headers.remove(DETAILS);
+    }
+}
+
+// === impl ResponseBody ===
+
+impl ResponseBody {
+    fn fail(&mut self, fault: Fault) -> Option<Result<Frame<Bytes>, Status>> {
+        // Dropping what is left of it resets the stream.
+        self.body = None;
+        Some(Err(fault.into_status(self.call.scene())))
+    }
+}
+
+impl http_body::Body for ResponseBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = &mut *self;
+        let Some(body) = &mut this.body else {
+            return Poll::Ready(None);
+        };
+        let frame = match ready!(Pin::new(body).poll_frame(cx)) {
+            None => {
+                let fault = Fault::new(Code::Internal, "the response ended without a status");
+                return Poll::Ready(this.fail(fault));
+            }
+            Some(Err(error)) => return Poll::Ready(this.fail(Fault::body(error))),
+            Some(Ok(frame)) => frame,
+        };
+        let frame = match frame.into_trailers() {
+            Ok(mut trailers) => {
+                if !trailers.contains_key(STATUS) {
+                    let fault = Fault::new(Code::Unknown, "the response's trailers have no status");
+                    return Poll::Ready(this.fail(fault));
+                }
+                clean(&mut trailers);
+                this.body = None;
+                return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+            }
+            Err(frame) => frame,
+        };
+        if let Some(data) = frame.data_ref()
+            && let Err(TooLong { len, limit }) = this.lengths.look(data)
+        {
+            let what = format!("a message of {len} bytes is over the limit of {limit}");
+            return Poll::Ready(this.fail(Fault::new(Code::ResourceExhausted, what)));
+        }
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.body {
+            Some(body) => body.size_hint(),
+            None => SizeHint::with_exact(0),
+        }
+    }
+}
+
+// === impl CallRef ===
+
+impl CallRef {
+    pub(crate) fn scene(&self) -> Scene<'_> {
+        Scene {
+            path: self.path.as_str(),
+            endpoint: Some(&self.endpoint),
+            attempts: self.attempts,
+            elapsed: self.started.elapsed(),
+        }
+    }
+}
+
+// === impl LengthCheck ===
+
+impl LengthCheck {
+    const fn new(limit: Option<usize>) -> Self {
+        Self {
+            limit,
+            prefix: [0; PREFIX_LEN],
+            prefix_len: 0,
+            left: 0,
+        }
+    }
+
+    fn look(&mut self, data: &Bytes) -> Result<(), TooLong> {
+        let Some(limit) = self.limit else {
+            return Ok(());
+        };
+        let mut data = &data[..];
+        while !data.is_empty() {
+            if self.left > 0 {
+                let skip = self.left.min(data.len());
+                self.left -= skip;
+                data.advance(skip);
+                continue;
+            }
+            let take = data.len().min(PREFIX_LEN - self.prefix_len);
+            self.prefix[self.prefix_len..self.prefix_len + take].copy_from_slice(&data[..take]);
+            self.prefix_len += take;
+            data.advance(take);
+            if self.prefix_len == PREFIX_LEN {
+                self.prefix_len = 0;
+                let [_, a, b, c, d] = self.prefix;
+                let len = u32::from_be_bytes([a, b, c, d]) as usize;
+                if len > limit {
+                    return Err(TooLong { len, limit });
+                }
+                self.left = len;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn details_that_are_no_base64_are_taken_out_and_others_stay() {
+        let with = |value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(STATUS, HeaderValue::from_static("5"));
+            headers.insert(DETAILS, HeaderValue::from_static(value));
+            clean(&mut headers);
+            headers.contains_key(DETAILS).then(|| Status::from_header_map(&headers).unwrap())
+        };
+        assert!(with("!!! no base64").is_none());
+        for good in ["aGk", "aGk="] {
+            assert_eq!(with(good).unwrap().details(), b"hi");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_long_message_is_found_however_the_bytes_are_cut(
+            lens in prop::collection::vec(0usize..40, 1..6),
+            limit in 0usize..40,
+            cut in 1usize..9,
+        ) {
+            let mut bytes = Vec::new();
+            for &len in &lens {
+                bytes.push(0);
+                bytes.extend(u32::try_from(len).unwrap().to_be_bytes());
+                bytes.extend(std::iter::repeat_n(7, len));
+            }
+            let mut check = LengthCheck::new(Some(limit));
+            let verdict = bytes
+                .chunks(cut)
+                .try_for_each(|chunk| check.look(&Bytes::copy_from_slice(chunk)));
+            let expected = lens.iter().find(|&&len| len > limit);
+            prop_assert_eq!(verdict.err(), expected.map(|&len| TooLong { len, limit }));
+        }
+    }
+}

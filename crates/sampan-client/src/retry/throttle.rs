@@ -1,0 +1,99 @@
+//! Stops retries while most calls fail, so that they do not add to an overload.
+//!
+//! Source: gRFC A6, "Throttling Retry Attempts and Hedged RPCs".
+
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+/// How many failures it takes, and how many successes make up for one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct ThrottleSettings {
+    /// Tokens at first and at most; a failure takes one. Up to 1000.
+    pub(crate) max_tokens: u32,
+    /// Tokens that a success gives.
+    pub(crate) token_ratio: f32,
+}
+
+/// The tokens of one channel.
+#[derive(Debug)]
+pub(crate) struct Throttle {
+    max: u32,
+    ratio: u32,
+    /// In thousandths.
+    tokens: AtomicU32,
+}
+
+const ONE: u32 = 1000;
+
+// === impl ThrottleSettings ===
+
+impl Default for ThrottleSettings {
+    fn default() -> Self {
+        Self {
+            max_tokens: 10,
+            token_ratio: 0.1,
+        }
+    }
+}
+
+// === impl Throttle ===
+
+impl Throttle {
+    pub(crate) fn new(settings: ThrottleSettings) -> Self {
+        let max = settings.max_tokens.clamp(1, 1000) * ONE;
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "between 1 and a million thousandths"
+        )]
+        let ratio = (settings.token_ratio.clamp(0.001, 1000.0) * 1000.0) as u32;
+        Self {
+            max,
+            ratio,
+            tokens: AtomicU32::new(max),
+        }
+    }
+
+    /// A call succeeded.
+    pub(crate) fn succeeded(&self) {
+        // The usual case writes nothing.
+        if self.tokens.load(Relaxed) < self.max {
+            let _ = self.tokens.fetch_update(Relaxed, Relaxed, |tokens| {
+                Some(tokens.saturating_add(self.ratio).min(self.max))
+            });
+        }
+    }
+
+    /// An attempt failed in a way that a retry could help, or the server asked for no retry.
+    pub(crate) fn failed(&self) {
+        let _ = self
+            .tokens
+            .fetch_update(Relaxed, Relaxed, |tokens| Some(tokens.saturating_sub(ONE)));
+    }
+
+    /// Whether a retry may be sent now.
+    pub(crate) fn allows(&self) -> bool {
+        self.tokens.load(Relaxed) > self.max / 2
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_of_the_tokens_gone_stops_retries_until_successes_bring_them_back() {
+        let throttle = Throttle::new(ThrottleSettings::default());
+        for _ in 0..4 {
+            throttle.failed();
+            assert!(throttle.allows());
+        }
+        throttle.failed();
+        assert!(!throttle.allows());
+        throttle.succeeded();
+        assert!(throttle.allows());
+        for _ in 0..1000 {
+            throttle.succeeded();
+        }
+        assert_eq!(throttle.tokens.load(Relaxed), 10 * ONE);
+    }
+}

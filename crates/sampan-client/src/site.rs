@@ -1,0 +1,123 @@
+//! A place to connect to, and how one speaks to it.
+
+use crate::{error::BoxError, outbound::RequestBody};
+use http::{HeaderValue, uri::{Authority, Scheme}};
+use sampan_transport::{Address, ConnectError, ConnectSettings, Connection};
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+    net::IpAddr,
+    pin::Pin,
+    sync::Arc,
+};
+
+/// One address, and how one speaks to it. The unit of resolving and balancing.
+#[derive(Clone, Debug)]
+pub(crate) struct Site {
+    pub(crate) address: Address,
+    pub(crate) route: Arc<Route>,
+}
+
+/// What all addresses of one place have in common.
+#[derive(Debug)]
+pub(crate) struct Route {
+    pub(crate) scheme: Scheme,
+    pub(crate) authority: Authority,
+    pub(crate) user_agent: HeaderValue,
+    pub(crate) connect: ConnectSettings,
+    pub(crate) connector: Connector,
+}
+
+/// Opens the connections of a place.
+pub(crate) enum Connector {
+    /// By its address.
+    Sockets,
+    /// By a function of the user's, which does not look at the address.
+    Custom(Box<CustomConnect>),
+}
+
+pub(crate) type CustomConnect = dyn Fn(ConnectSettings) -> ConnectFuture + Send + Sync;
+pub(crate) type ConnectFuture =
+    Pin<Box<dyn Future<Output = Result<Connection<RequestBody>, BoxError>> + Send>>;
+
+// === impl Site ===
+
+impl Site {
+    pub(crate) async fn connect(&self) -> Result<Connection<RequestBody>, BoxError> {
+        let settings = &self.route.connect;
+        match &self.route.connector {
+            Connector::Sockets => Ok(sampan_transport::connect(&self.address, settings).await?),
+            Connector::Custom(connect) => {
+                let limit = settings.connect_timeout;
+                tokio::time::timeout(limit, connect(settings.clone()))
+                    .await
+                    .unwrap_or_else(|_| Err(ConnectError::TimedOut(limit).into()))
+            }
+        }
+    }
+
+    /// Whether it lies on this host or in a private network.
+    pub(crate) fn is_near(&self) -> bool {
+        match &self.address {
+            Address::Unix(_) => true,
+            Address::Tcp(address) => match address.ip().to_canonical() {
+                IpAddr::V4(ip) => ip.is_private() || ip.is_loopback() || ip.is_link_local(),
+                IpAddr::V6(ip) => {
+                    ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local()
+                }
+            },
+        }
+    }
+}
+
+impl PartialEq for Site {
+    fn eq(&self, other: &Self) -> bool {
+        self.address == other.address && Arc::ptr_eq(&self.route, &other.route)
+    }
+}
+
+impl Eq for Site {}
+
+impl Hash for Site {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.address.hash(state);
+    }
+}
+
+// === impl Connector ===
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Sockets => "Sockets",
+            Self::Custom(_) => "Custom",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn private_link_local_and_loopback_addresses_are_near() {
+        let route = Arc::new(Route {
+            scheme: Scheme::HTTP,
+            authority: Authority::from_static("a:1"),
+            user_agent: HeaderValue::from_static("test"),
+            connect: ConnectSettings::default(),
+            connector: Connector::Sockets,
+        });
+        let is_near = |text: &str| {
+            Site { address: text.parse().unwrap(), route: Arc::clone(&route) }.is_near()
+        };
+        for near in ["unix:a", "127.0.0.1:1", "10.1.2.3:1", "172.16.0.1:1", "169.254.1.1:1",
+            "[::1]:1", "[fd00::1]:1", "[fe80::1]:1", "[::ffff:10.0.0.1]:1"]
+        {
+            assert!(is_near(near), "{near}");
+        }
+        for far in ["8.8.8.8:1", "172.32.0.1:1", "[2001:db8::1]:1"] {
+            assert!(!is_near(far), "{far}");
+        }
+    }
+}

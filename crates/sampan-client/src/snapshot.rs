@@ -1,0 +1,34 @@
+//! What a channel counts.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// The calls of a channel, since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counts {
+    /// Calls that began.
+    pub calls: u64,
+    /// Calls that ended with another status than OK, those that the caller gave up included.
+    pub failed_calls: u64,
+    /// Attempts beyond the first of their call, made by a retry policy.
+    pub retries: u64,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) calls: AtomicU64,
+    pub(crate) failed_calls: AtomicU64,
+    pub(crate) retries: AtomicU64,
+}
+
+// === impl Counters ===
+
+impl Counters {
+    pub(crate) fn snapshot(&self) -> Counts {
+        Counts {
+            calls: self.calls.load(Relaxed),
+            failed_calls: self.failed_calls.load(Relaxed),
+            retries: self.retries.load(Relaxed),
+        }
+    }
+}

@@ -1,0 +1,400 @@
+//! What a channel is dialled by: the text of a target, read into places.
+//!
+//! | text | means |
+//! |---|---|
+//! | `orders:50051`, `dns:///orders:50051`, `dns:orders:50051` | every address of a name |
+//! | `10.0.0.7:50051`, `ipv4:10.0.0.7:50051,10.0.0.8:50051`, `ipv6:[::1]:50051` | addresses |
+//! | `static:///a:1,10.0.0.7:2` | several names or addresses |
+//! | `unix:run/orders.sock`, `unix:///run/orders.sock` | a Unix socket |
+//! | `http://orders:50051`, `https://orders` | as `dns:`, without and with TLS; port 80 or 443 |
+//!
+//! Source: gRPC "Name Resolution".
+
+use http::uri::Authority;
+use sampan_transport::Address;
+use sampan_wire::suggest;
+use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr};
+
+/// A target that was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Target {
+    text: String,
+    places: Vec<Place>,
+    authority: Authority,
+    security: Security,
+}
+
+/// One part of a target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Needs no resolver.
+    Address(Address),
+    /// Stands for every address that the name has.
+    Name { host: String, port: u16 },
+}
+
+/// What a target says about TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Security {
+    /// Nothing: plaintext unless the channel has TLS settings.
+    Unsaid,
+    /// `http://`
+    Plaintext,
+    /// `https://`
+    Tls,
+}
+
+/// Text that is no target.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("\"{text}\" is no target: {reason}")]
+pub(crate) struct InvalidTarget {
+    text: String,
+    reason: String,
+}
+
+const SCHEMES: [&str; 7] = ["dns", "static", "ipv4", "ipv6", "unix", "http", "https"];
+/// Schemes that others have and this version has not.
+const FOREIGN: [&str; 5] = ["xds", "k8s", "local", "unix-abstract", "vsock"];
+
+// === impl Target ===
+
+impl Target {
+    /// The text it was read from.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    pub(crate) fn places(&self) -> &[Place] {
+        &self.places
+    }
+
+    /// What `:authority` says and certificates are checked against.
+    pub(crate) const fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    pub(crate) const fn security(&self) -> Security {
+        self.security
+    }
+
+    fn read(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            return Err("it is empty; give host:port".to_owned());
+        }
+        if let Some(odd) = text.chars().find(|c| c.is_whitespace() || c.is_control()) {
+            return Err(format!("it contains {odd:?}"));
+        }
+        let (scheme, rest) = split_scheme(text)?;
+        let mut security = Security::Unsaid;
+        let places = match scheme {
+            "dns" => vec![Place::read(after_slashes(scheme, rest)?, None)?],
+            "static" => read_list(after_slashes(scheme, rest)?, |part| Place::read(part, None))?,
+            "ipv4" | "ipv6" => {
+                let wants_v4 = scheme == "ipv4";
+                read_list(after_slashes(scheme, rest)?, |part| {
+                    let address = SocketAddr::from_str(part)
+                        .map_err(|_| format!("\"{part}\" is no {scheme} address with a port"))?;
+                    if address.is_ipv4() != wants_v4 {
+                        return Err(format!("\"{part}\" is no {scheme} address"));
+                    }
+                    Place::of_address(address)
+                })?
+            }
+            "unix" => vec![read_unix(rest)?],
+            _ => {
+                let (said, port) = if scheme == "https" {
+                    (Security::Tls, 443)
+                } else {
+                    (Security::Plaintext, 80)
+                };
+                security = said;
+                vec![read_http(scheme, rest, port)?]
+            }
+        };
+        let authority = places
+            .first()
+            .map_or_else(String::new, Place::authority)
+            .parse()
+            .map_err(|_| "its host cannot stand in a request".to_owned())?;
+        Ok(Self {
+            text: text.to_owned(),
+            places,
+            authority,
+            security,
+        })
+    }
+}
+
+impl FromStr for Target {
+    type Err = InvalidTarget;
+
+    fn from_str(text: &str) -> Result<Self, InvalidTarget> {
+        Self::read(text).map_err(|reason| InvalidTarget {
+            text: text.to_owned(),
+            reason,
+        })
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// `("dns", "///host:1")` of `dns:///host:1`; a bare `host:1` is `dns`.
+fn split_scheme(text: &str) -> Result<(&str, &str), String> {
+    let bare = Ok(("dns", text));
+    let Some((scheme, rest)) = text.split_once(':') else {
+        return bare;
+    };
+    if SCHEMES.contains(&scheme) {
+        return Ok((scheme, rest));
+    }
+    if FOREIGN.contains(&scheme) && !rest.starts_with(|c: char| c.is_ascii_digit()) {
+        return Err(format!("\"{scheme}\" targets are not supported"));
+    }
+    if !rest.starts_with("//") {
+        return bare;
+    }
+    let meant = suggest::nearest(scheme, SCHEMES)
+        .map(|scheme| format!("; did you mean \"{scheme}:\"?"))
+        .unwrap_or_default();
+    Err(format!("unknown scheme \"{scheme}\"{meant}"))
+}
+
+/// What stands after `dns:` or `dns:///`.
+fn after_slashes<'a>(scheme: &str, rest: &'a str) -> Result<&'a str, String> {
+    if let Some(rest) = rest.strip_prefix("///") {
+        return Ok(rest);
+    }
+    match rest.strip_prefix("//") {
+        None => Ok(rest.strip_prefix('/').unwrap_or(rest)),
+        Some(rest) => match rest.split_once('/') {
+            None => Err(format!("one slash is missing: write \"{scheme}:///{rest}\"")),
+            Some((server, name)) => Err(format!(
+                "\"{server}\" would be a server to ask, which is not supported: \
+                 write \"{scheme}:///{name}\""
+            )),
+        },
+    }
+}
+
+fn read_list(
+    text: &str,
+    read: impl Fn(&str) -> Result<Place, String>,
+) -> Result<Vec<Place>, String> {
+    text.split(',')
+        .map(|part| {
+            if part.is_empty() {
+                Err("an entry of its list is empty".to_owned())
+            } else {
+                read(part)
+            }
+        })
+        .collect()
+}
+
+fn read_unix(rest: &str) -> Result<Place, String> {
+    let path = match rest.strip_prefix("//") {
+        None => rest,
+        Some(path) if path.starts_with('/') => path,
+        Some(path) => {
+            return Err(format!(
+                "write \"unix:{path}\" for a relative path or \"unix:///{path}\" for an absolute one"
+            ));
+        }
+    };
+    if path.is_empty() || path.ends_with('/') {
+        return Err("it has no path of a socket".to_owned());
+    }
+    Ok(Place::Address(Address::Unix(PathBuf::from(path))))
+}
+
+fn read_http(scheme: &str, rest: &str, default_port: u16) -> Result<Place, String> {
+    let Some(rest) = rest.strip_prefix("//") else {
+        return Err(format!("write \"{scheme}://host:port\""));
+    };
+    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    if !matches!(path, "" | "/") {
+        return Err(format!("gRPC has no place for the path \"{path}\""));
+    }
+    Place::read(authority, Some(default_port))
+}
+
+// === impl Place ===
+
+impl Place {
+    fn read(text: &str, default_port: Option<u16>) -> Result<Self, String> {
+        if let Ok(address) = text.parse() {
+            return Self::of_address(address);
+        }
+        if text.contains('/') {
+            return Err(format!("\"{text}\" is no host:port"));
+        }
+        if text.contains('@') {
+            return Err("a user name has no meaning here".to_owned());
+        }
+        if text.matches(':').count() > 1 && !text.starts_with('[') {
+            return Err("an IPv6 address stands in brackets: \"[::1]:50051\"".to_owned());
+        }
+        let no_port = || format!("it has no port: write \"{text}:50051\", say");
+        let (host, port) = match text.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => {
+                let port = port
+                    .parse()
+                    .map_err(|_| format!("\"{port}\" is no port from 1 to 65535"))?;
+                (host, port)
+            }
+            _ => (text, default_port.ok_or_else(no_port)?),
+        };
+        if port == 0 {
+            return Err("\"0\" is no port from 1 to 65535".to_owned());
+        }
+        if let Some(v6) = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
+            let ip = v6
+                .parse()
+                .map_err(|_| format!("\"{host}\" is no IPv6 address"))?;
+            return Self::of_address(SocketAddr::new(std::net::IpAddr::V6(ip), port));
+        }
+        if let Ok(ip) = host.parse() {
+            return Self::of_address(SocketAddr::new(std::net::IpAddr::V4(ip), port));
+        }
+        if host.is_empty() {
+            return Err(format!("it has no host: write \"localhost:{port}\", say"));
+        }
+        let is_name = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if let Some(odd) = host.chars().find(|&c| !is_name(c)) {
+            return Err(format!("a host name has no {odd:?}"));
+        }
+        Ok(Self::Name {
+            host: host.to_owned(),
+            port,
+        })
+    }
+
+    fn of_address(address: SocketAddr) -> Result<Self, String> {
+        if address.port() == 0 {
+            return Err("\"0\" is no port from 1 to 65535".to_owned());
+        }
+        Ok(Self::Address(Address::Tcp(address)))
+    }
+
+    fn authority(&self) -> String {
+        match self {
+            Self::Address(Address::Tcp(address)) => address.to_string(),
+            Self::Address(Address::Unix(_)) => "localhost".to_owned(),
+            Self::Name { host, port } => format!("{host}:{port}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn name(host: &str, port: u16) -> Place {
+        Place::Name {
+            host: host.to_owned(),
+            port,
+        }
+    }
+
+    fn address(text: &str) -> Place {
+        Place::Address(text.parse().unwrap())
+    }
+
+    #[test]
+    fn every_documented_form_is_read() {
+        let cases = [
+            ("orders:50051", vec![name("orders", 50051)]),
+            ("dns:///orders:50051", vec![name("orders", 50051)]),
+            ("dns:orders:50051", vec![name("orders", 50051)]),
+            ("10.0.0.7:1", vec![address("10.0.0.7:1")]),
+            ("[::1]:1", vec![address("[::1]:1")]),
+            ("ipv4:10.0.0.7:1,10.0.0.8:2", vec![address("10.0.0.7:1"), address("10.0.0.8:2")]),
+            ("ipv6:[::1]:1", vec![address("[::1]:1")]),
+            ("static:///a:1,10.0.0.7:2", vec![name("a", 1), address("10.0.0.7:2")]),
+            ("unix:run/a.sock", vec![address("unix:run/a.sock")]),
+            ("unix:/run/a.sock", vec![address("unix:/run/a.sock")]),
+            ("unix:///run/a.sock", vec![address("unix:/run/a.sock")]),
+            ("http://orders:50051", vec![name("orders", 50051)]),
+            ("http://[::1]:50051/", vec![address("[::1]:50051")]),
+            ("http://127.0.0.1", vec![address("127.0.0.1:80")]),
+            ("https://orders", vec![name("orders", 443)]),
+        ];
+        for (text, places) in cases {
+            let target: Target = text.parse().unwrap();
+            assert_eq!(target.places(), places, "{text}");
+            assert_eq!(target.as_str(), text);
+        }
+    }
+
+    #[test]
+    fn authority_and_security_follow_from_the_text() {
+        let read = |text: &str| text.parse::<Target>().unwrap();
+        assert_eq!(read("dns:///orders:50051").authority(), "orders:50051");
+        assert_eq!(read("static:///a:1,b:2").authority(), "a:1");
+        assert_eq!(read("unix:/run/a.sock").authority(), "localhost");
+        assert_eq!(read("https://[::1]").authority(), "[::1]:443");
+        assert_eq!(read("https://a").security(), Security::Tls);
+        assert_eq!(read("http://a").security(), Security::Plaintext);
+        assert_eq!(read("a:1").security(), Security::Unsaid);
+    }
+
+    #[test]
+    fn errors_say_what_was_meant() {
+        let cases = [
+            ("", "give host:port"),
+            ("orders", "write \"orders:50051\""),
+            ("dns://orders:50051", "write \"dns:///orders:50051\""),
+            ("dns://8.8.8.8/orders:1", "write \"dns:///orders:1\""),
+            ("dsn:///orders:1", "did you mean \"dns:\"?"),
+            ("htpps://orders", "did you mean \"https:\"?"),
+            ("xds:///orders", "\"xds\" targets are not supported"),
+            ("orders:http", "\"http\" is no port"),
+            ("orders:70000", "\"70000\" is no port"),
+            ("orders:0", "\"0\" is no port"),
+            (":50051", "localhost:50051"),
+            ("::1:50051", "[::1]:50051"),
+            ("unix:", "no path"),
+            ("unix://run/a.sock", "unix:///run/a.sock"),
+            ("ipv4:[::1]:1", "no ipv4 address"),
+            ("static:///a:1,,b:2", "empty"),
+            ("http://a/b", "path \"/b\""),
+            ("http:a", "http://host:port"),
+            ("a b:1", "' '"),
+            ("user@a:1", "user name"),
+        ];
+        for (text, says) in cases {
+            let error = text.parse::<Target>().unwrap_err().to_string();
+            assert!(error.contains(says), "{text}: {error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_target_or_an_error(text in ".{0,40}") {
+            let _ = text.parse::<Target>();
+        }
+
+        #[test]
+        fn lists_keep_their_length_and_order(
+            hosts in prop::collection::vec("[a-z][a-z0-9-]{0,10}", 1..8),
+            port in 1u16..,
+        ) {
+            let list: Vec<_> = hosts.iter().map(|host| format!("{host}:{port}")).collect();
+            let target: Target = format!("static:///{}", list.join(",")).parse().unwrap();
+            let places: Vec<_> = hosts.iter().map(|host| name(host, port)).collect();
+            prop_assert_eq!(target.places(), places);
+        }
+
+        #[test]
+        fn every_socket_address_is_its_own_target(ip: std::net::IpAddr, port in 1u16..) {
+            let socket = SocketAddr::new(ip, port);
+            let target: Target = socket.to_string().parse().unwrap();
+            prop_assert_eq!(target.places(), [Place::Address(Address::Tcp(socket))]);
+        }
+    }
+}
