@@ -8,7 +8,10 @@ mod round_robin;
 pub(crate) use least_request::LeastRequest;
 pub(crate) use round_robin::RoundRobin;
 
-use crate::{Balance, Error, endpoint::{Live, Ticket}};
+use crate::{
+    Balance, Error,
+    endpoint::{Live, Ticket},
+};
 use rand::Rng;
 use std::sync::Arc;
 
@@ -97,7 +100,8 @@ pub(super) mod tests {
     }
 
     fn stubs() -> impl Strategy<Value = Vec<Stub>> {
-        let stub = (any::<bool>(), 0u32..50).prop_map(|(alive, in_flight)| Stub { alive, in_flight });
+        let stub =
+            (any::<bool>(), 0u32..50).prop_map(|(alive, in_flight)| Stub { alive, in_flight });
         prop::collection::vec(stub, 0..12)
     }
 

@@ -102,12 +102,7 @@ impl Channel {
         }
     }
 
-    pub(crate) fn new(
-        name: String,
-        source: Source,
-        balance: Balance,
-        calls: CallSettings,
-    ) -> Self {
+    pub(crate) fn new(name: String, source: Source, balance: Balance, calls: CallSettings) -> Self {
         let pool = Arc::new(Pool::new(name.clone(), source, balance));
         let stack = Stack::new(calls, Arc::clone(&pool));
         Self {
@@ -279,6 +274,7 @@ impl ChannelBuilder {
             })?,
         };
         let route = RouteSettings {
+            host: authority.host().to_owned(),
             authority,
             security: target.security(),
             tls: self.tls,
@@ -297,6 +293,8 @@ impl ChannelBuilder {
 /// What a route is made of.
 pub(crate) struct RouteSettings<'a> {
     pub(crate) authority: Authority,
+    /// What certificates are checked against.
+    pub(crate) host: String,
     pub(crate) security: Security,
     pub(crate) tls: Option<ClientTls>,
     pub(crate) user_agent: Option<&'a str>,
@@ -333,12 +331,9 @@ impl RouteSettings<'_> {
                 {
                     tls = tls.with_roots(roots);
                 }
-                let connect = self
-                    .connect
-                    .with_tls(&tls, self.authority.host())
-                    .map_err(|error| {
-                        Error::configuration("TLS cannot be used").with_source(error)
-                    })?;
+                let connect = self.connect.with_tls(&tls, &self.host).map_err(|error| {
+                    Error::configuration("TLS cannot be used").with_source(error)
+                })?;
                 (Scheme::HTTPS, connect)
             }
         };

@@ -135,7 +135,10 @@ impl<N: Handle + Sync> Handle for DeadlineLayer<N> {
         let head_deadline = bounds.head.and_then(deadline_after);
         call.deadline = deadline;
         let path = call.head.path.clone();
-        let until_head = deadline.into_iter().chain(head_deadline).min_by_key(|d| d.at);
+        let until_head = deadline
+            .into_iter()
+            .chain(head_deadline)
+            .min_by_key(|d| d.at);
         let response = match until_head {
             None => self.next.handle(call).await?,
             Some(Deadline { at, limit }) => tokio::select! {
@@ -212,7 +215,9 @@ where
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(http_body::Body::is_end_stream)
+        self.body
+            .as_ref()
+            .is_none_or(http_body::Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -236,7 +241,10 @@ mod tests {
     #[test]
     fn the_earliest_holds_and_defaults_only_where_nobody_said_anything() {
         let decide = |limit, asked, method: Option<&'static Method>| {
-            let policy = DeadlinePolicy { limit, response: None };
+            let policy = DeadlinePolicy {
+                limit,
+                response: None,
+            };
             policy.bounds(asked, method, method.map(Method::kind)).whole
         };
         let (one, three) = (Some(SECOND), Some(3 * SECOND));
@@ -251,10 +259,25 @@ mod tests {
 
     #[test]
     fn a_response_timeout_bounds_unary_calls_whole_and_others_to_their_head() {
-        let policy = DeadlinePolicy { limit: None, response: Some(SECOND) };
+        let policy = DeadlinePolicy {
+            limit: None,
+            response: Some(SECOND),
+        };
         let unary = policy.bounds(None, Some(&UNARY), Some(MethodKind::Unary));
-        assert_eq!(unary, Bounds { whole: Some(SECOND), head: None });
+        assert_eq!(
+            unary,
+            Bounds {
+                whole: Some(SECOND),
+                head: None
+            }
+        );
         let unknown = policy.bounds(None, None, None);
-        assert_eq!(unknown, Bounds { whole: None, head: Some(SECOND) });
+        assert_eq!(
+            unknown,
+            Bounds {
+                whole: None,
+                head: Some(SECOND)
+            }
+        );
     }
 }

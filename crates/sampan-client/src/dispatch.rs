@@ -51,9 +51,7 @@ impl Dispatch {
         &self,
         attempt: Attempt<'_>,
     ) -> Result<
-        http::Response<
-            impl http_body::Body<Data = Bytes, Error = Status> + Send + 'static + use<>,
-        >,
+        http::Response<impl http_body::Body<Data = Bytes, Error = Status> + Send + 'static + use<>>,
         AttemptFailure,
     > {
         let Attempt {
@@ -116,7 +114,10 @@ impl Dispatch {
                     return Err(failed(Failure::broken(error), ticket));
                 }
                 Err(_) => {
-                    return Err(failed(Failure::fault(Code::Unavailable, "not sent"), ticket));
+                    return Err(failed(
+                        Failure::fault(Code::Unavailable, "not sent"),
+                        ticket,
+                    ));
                 }
             }
         }

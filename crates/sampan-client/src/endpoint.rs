@@ -1,6 +1,8 @@
 //! What a channel knows of one endpoint.
 
-use crate::{latency::LatencyWindow, outbound::RequestBody, site::Site, subchannel::ConnectivityState};
+use crate::{
+    latency::LatencyWindow, outbound::RequestBody, site::Site, subchannel::ConnectivityState,
+};
 use sampan_middleware::Ended;
 use sampan_transport::Connection;
 use std::{

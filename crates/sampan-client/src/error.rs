@@ -1,6 +1,7 @@
 //! The error of setting a channel up, and of its endpoints.
 
-use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
+use sampan_transport::ConnectError;
+use std::{error::Error as StdError, fmt, sync::Arc};
 
 pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
 
@@ -21,7 +22,6 @@ struct Inner {
 enum Kind {
     Configuration,
     Connect,
-    Timeout,
 }
 
 // === impl Error ===
@@ -33,11 +33,6 @@ impl Error {
 
     pub(crate) fn connect(what: impl Into<String>) -> Self {
         Self::new(Kind::Connect, what.into())
-    }
-
-    pub(crate) fn timeout(waited_for: &str, limit: Duration) -> Self {
-        let what = format!("{waited_for} took longer than {limit:?}");
-        Self::new(Kind::Timeout, what)
     }
 
     fn new(kind: Kind, what: String) -> Self {
@@ -64,10 +59,19 @@ impl Error {
         self
     }
 
-    /// Whether something took too long.
+    /// Whether the reason is that something took too long.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
-        self.0.kind == Kind::Timeout
+        let mut next: Option<&(dyn StdError + 'static)> = Some(self);
+        while let Some(error) = next {
+            let is_timeout = matches!(error.downcast_ref(), Some(ConnectError::TimedOut(_)))
+                || error.is::<tokio::time::error::Elapsed>();
+            if is_timeout {
+                return true;
+            }
+            next = error.source();
+        }
+        false
     }
 
     /// Whether no endpoint could be reached: a name that does not resolve, a refused connection.

@@ -1,10 +1,6 @@
 //! How a call that got no answer of its server is told to its caller.
 
-use crate::{
-    Error,
-    endpoint::Endpoint,
-    error::Chain,
-};
+use crate::{Error, endpoint::Endpoint, error::Chain};
 use sampan_transport::{BodyError, ResetReason, TransportError};
 use std::{
     error::Error as StdError,
@@ -203,8 +199,7 @@ impl Progress {
     pub(crate) fn sent_to(&self, endpoint: &Arc<Endpoint>) {
         self.attempts.fetch_add(1, Relaxed);
         self.waits_for(Phase::Response);
-        *self.endpoint.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some(Arc::clone(endpoint));
+        *self.endpoint.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(endpoint));
     }
 
     /// The attempt did not leave after all.
@@ -227,7 +222,11 @@ impl Progress {
 
     /// Tells of `failure` with all that is known of the call.
     pub(crate) fn status(&self, path: &str, failure: Failure) -> Status {
-        let endpoint = self.endpoint.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let endpoint = self
+            .endpoint
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         failure.into_status(Scene {
             path,
             endpoint: endpoint.as_deref(),

@@ -142,7 +142,21 @@ mod tests {
     #[test]
     fn every_latency_has_a_bucket_above_it() {
         let mut last = 0;
-        for micros in [0u64, 1, 2, 3, 4, 5, 7, 8, 9, 1000, 1_000_000, 60_000_000, u64::MAX] {
+        for micros in [
+            0u64,
+            1,
+            2,
+            3,
+            4,
+            5,
+            7,
+            8,
+            9,
+            1000,
+            1_000_000,
+            60_000_000,
+            u64::MAX,
+        ] {
             let latency = Duration::from_micros(micros);
             let at = bucket(latency);
             assert!(at >= last && at < BUCKETS);

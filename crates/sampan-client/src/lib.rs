@@ -7,6 +7,7 @@ mod backoff;
 mod balance;
 mod call;
 mod channel;
+pub mod compat;
 mod config;
 mod deadline;
 mod dispatch;

@@ -76,7 +76,11 @@ impl Outbound {
             return Ok(Self::Whole(read.pop_front().unwrap_or_default()));
         }
         let failure = Arc::<OnceLock<Status>>::default();
-        let rest = if is_whole { tonic::body::Body::empty() } else { body };
+        let rest = if is_whole {
+            tonic::body::Body::empty()
+        } else {
+            body
+        };
         let body = RequestBody::Stream(Box::new(Streamed {
             read,
             rest,
@@ -173,7 +177,8 @@ mod tests {
         let receiver = futures_util::stream::unfold(receiver, |mut receiver| async {
             receiver.recv().await.map(|item| (item, receiver))
         });
-        let Ok(Outbound::Stream { body, .. }) = Outbound::read(stream(receiver.boxed())).await else {
+        let Ok(Outbound::Stream { body, .. }) = Outbound::read(stream(receiver.boxed())).await
+        else {
             panic!("more may come");
         };
         for text in ["b", "c"] {

@@ -17,16 +17,19 @@ use crate::{
 };
 use arc_swap::ArcSwap;
 use driver::Driver;
+use futures_core::Stream;
+use futures_util::{FutureExt as _, StreamExt as _};
 use member::Members;
 use std::{
     fmt,
+    pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 use tokio::{
-    sync::{Notify, mpsc, watch},
+    sync::{Notify, watch},
     task::AbortHandle,
     time::Instant,
 };
@@ -60,10 +63,9 @@ pub(crate) enum Source {
 }
 
 /// Places by key, and how they change.
-#[derive(Debug)]
 pub(crate) struct Changing {
-    pub(crate) changes: mpsc::Receiver<PlaceChange>,
-    pub(crate) places: Vec<(u64, Resolver)>,
+    changes: Pin<Box<dyn Stream<Item = PlaceChange> + Send>>,
+    places: Vec<(u64, Resolver)>,
 }
 
 /// A place comes or goes.
@@ -109,9 +111,7 @@ impl Pool {
         }
         let view = self.view.load();
         match self.picker.pick(&view.ready, &mut rand::rng()) {
-            Some(index) => {
-                Pick::Ready(Ticket::new(Arc::clone(&view.ready[index]), now, deadline))
-            }
+            Some(index) => Pick::Ready(Ticket::new(Arc::clone(&view.ready[index]), now, deadline)),
             None => view.otherwise(),
         }
     }
@@ -121,10 +121,7 @@ impl Pool {
     /// # Errors
     ///
     /// When all endpoints are down.
-    pub(crate) async fn wait(
-        self: &Arc<Self>,
-        deadline: Option<Instant>,
-    ) -> Result<Ticket, Error> {
+    pub(crate) async fn wait(self: &Arc<Self>, deadline: Option<Instant>) -> Result<Ticket, Error> {
         // Before the first look, so that no change falls between look and wait.
         let mut changes = self.changed.subscribe();
         loop {
@@ -253,11 +250,11 @@ impl Source {
         let Self::Changing(changing) = self else {
             return std::future::pending().await;
         };
-        match changing.changes.recv().await {
+        match changing.changes.next().await {
             None => std::future::pending().await,
             Some(change) => changing.apply(change),
         }
-        while let Ok(change) = changing.changes.try_recv() {
+        while let Some(Some(change)) = changing.changes.next().now_or_never() {
             changing.apply(change);
         }
     }
@@ -266,11 +263,26 @@ impl Source {
 // === impl Changing ===
 
 impl Changing {
+    pub(crate) fn new(changes: impl Stream<Item = PlaceChange> + Send + 'static) -> Self {
+        Self {
+            changes: Box::pin(changes),
+            places: Vec::new(),
+        }
+    }
+
     fn apply(&mut self, change: PlaceChange) {
         let (PlaceChange::Insert(key, _) | PlaceChange::Remove(key)) = change;
         self.places.retain(|(known, _)| *known != key);
         if let PlaceChange::Insert(key, resolver) = change {
             self.places.push((key, resolver));
         }
+    }
+}
+
+impl fmt::Debug for Changing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Changing")
+            .field("places", &self.places)
+            .finish_non_exhaustive()
     }
 }

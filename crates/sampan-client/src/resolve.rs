@@ -59,11 +59,6 @@ impl Resolver {
             Place::Name { host, port } => Self::Dns(Dns::new(host, port, route)),
         }
     }
-
-    /// Whether its answer can change.
-    pub(crate) const fn can_change(&self) -> bool {
-        matches!(self, Self::Dns(_))
-    }
 }
 
 impl Resolve for Resolver {

@@ -9,8 +9,7 @@ use crate::{
     failure::{Failure, Fault, Scene},
 };
 use base64::{
-    Engine as _,
-    alphabet,
+    Engine as _, alphabet,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 use bytes::{Buf, Bytes};
@@ -86,7 +85,10 @@ pub(crate) fn check_head(
     } else if !is_grpc(response.headers()) {
         return Err(Failure::fault(
             Code::Unknown,
-            format!("the answer is no gRPC: {}", content_type(response.headers())),
+            format!(
+                "the answer is no gRPC: {}",
+                content_type(response.headers())
+            ),
         ));
     } else if response.body().is_end_stream() {
         return Err(Failure::fault(Code::Internal, "the answer has no status"));
@@ -260,7 +262,9 @@ mod tests {
             headers.insert(STATUS, HeaderValue::from_static("5"));
             headers.insert(DETAILS, HeaderValue::from_static(value));
             clean(&mut headers);
-            headers.contains_key(DETAILS).then(|| Status::from_header_map(&headers).unwrap())
+            headers
+                .contains_key(DETAILS)
+                .then(|| Status::from_header_map(&headers).unwrap())
         };
         assert!(with("!!! no base64").is_none());
         for good in ["aGk", "aGk="] {

@@ -170,5 +170,11 @@ fn outcome<B>(sent: &Result<http::Response<B>, AttemptFailure>) -> Outcome {
 /// Milliseconds, or an order to stop when it is no such number.
 fn pushback(headers: &HeaderMap) -> Option<Result<u32, ()>> {
     let value = headers.get(PUSHBACK)?;
-    Some(value.to_str().ok().and_then(|text| text.parse().ok()).ok_or(()))
+    Some(
+        value
+            .to_str()
+            .ok()
+            .and_then(|text| text.parse().ok())
+            .ok_or(()),
+    )
 }

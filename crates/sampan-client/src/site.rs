@@ -1,7 +1,10 @@
 //! A place to connect to, and how one speaks to it.
 
-use crate::{error::BoxError, outbound::RequestBody};
-use http::{HeaderValue, uri::{Authority, Scheme}};
+use crate::{Error, error::BoxError, outbound::RequestBody};
+use http::{
+    HeaderValue,
+    uri::{Authority, Scheme},
+};
 use sampan_transport::{Address, ConnectError, ConnectSettings, Connection};
 use std::{
     fmt,
@@ -34,6 +37,8 @@ pub(crate) enum Connector {
     Sockets,
     /// By a function of the user's, which does not look at the address.
     Custom(Box<CustomConnect>),
+    /// Not at all: its settings are wrong, and could not be refused when they were given.
+    Broken(Error),
 }
 
 pub(crate) type CustomConnect = dyn Fn(ConnectSettings) -> ConnectFuture + Send + Sync;
@@ -53,6 +58,7 @@ impl Site {
                     .await
                     .unwrap_or_else(|_| Err(ConnectError::TimedOut(limit).into()))
             }
+            Connector::Broken(error) => Err(error.clone().into()),
         }
     }
 
@@ -91,6 +97,7 @@ impl fmt::Debug for Connector {
         f.write_str(match self {
             Self::Sockets => "Sockets",
             Self::Custom(_) => "Custom",
+            Self::Broken(_) => "Broken",
         })
     }
 }
@@ -109,11 +116,23 @@ mod tests {
             connector: Connector::Sockets,
         });
         let is_near = |text: &str| {
-            Site { address: text.parse().unwrap(), route: Arc::clone(&route) }.is_near()
+            Site {
+                address: text.parse().unwrap(),
+                route: Arc::clone(&route),
+            }
+            .is_near()
         };
-        for near in ["unix:a", "127.0.0.1:1", "10.1.2.3:1", "172.16.0.1:1", "169.254.1.1:1",
-            "[::1]:1", "[fd00::1]:1", "[fe80::1]:1", "[::ffff:10.0.0.1]:1"]
-        {
+        for near in [
+            "unix:a",
+            "127.0.0.1:1",
+            "10.1.2.3:1",
+            "172.16.0.1:1",
+            "169.254.1.1:1",
+            "[::1]:1",
+            "[fd00::1]:1",
+            "[fe80::1]:1",
+            "[::ffff:10.0.0.1]:1",
+        ] {
             assert!(is_near(near), "{near}");
         }
         for far in ["8.8.8.8:1", "172.32.0.1:1", "[2001:db8::1]:1"] {

@@ -171,7 +171,9 @@ fn after_slashes<'a>(scheme: &str, rest: &'a str) -> Result<&'a str, String> {
     match rest.strip_prefix("//") {
         None => Ok(rest.strip_prefix('/').unwrap_or(rest)),
         Some(rest) => match rest.split_once('/') {
-            None => Err(format!("one slash is missing: write \"{scheme}:///{rest}\"")),
+            None => Err(format!(
+                "one slash is missing: write \"{scheme}:///{rest}\""
+            )),
             Some((server, name)) => Err(format!(
                 "\"{server}\" would be a server to ask, which is not supported: \
                  write \"{scheme}:///{name}\""
@@ -225,7 +227,8 @@ fn read_http(scheme: &str, rest: &str, default_port: u16) -> Result<Place, Strin
 // === impl Place ===
 
 impl Place {
-    fn read(text: &str, default_port: Option<u16>) -> Result<Self, String> {
+    /// Reads `host:port`; the error is the reason.
+    pub(crate) fn read(text: &str, default_port: Option<u16>) -> Result<Self, String> {
         if let Ok(address) = text.parse() {
             return Self::of_address(address);
         }
@@ -313,9 +316,15 @@ mod tests {
             ("dns:orders:50051", vec![name("orders", 50051)]),
             ("10.0.0.7:1", vec![address("10.0.0.7:1")]),
             ("[::1]:1", vec![address("[::1]:1")]),
-            ("ipv4:10.0.0.7:1,10.0.0.8:2", vec![address("10.0.0.7:1"), address("10.0.0.8:2")]),
+            (
+                "ipv4:10.0.0.7:1,10.0.0.8:2",
+                vec![address("10.0.0.7:1"), address("10.0.0.8:2")],
+            ),
             ("ipv6:[::1]:1", vec![address("[::1]:1")]),
-            ("static:///a:1,10.0.0.7:2", vec![name("a", 1), address("10.0.0.7:2")]),
+            (
+                "static:///a:1,10.0.0.7:2",
+                vec![name("a", 1), address("10.0.0.7:2")],
+            ),
             ("unix:run/a.sock", vec![address("unix:run/a.sock")]),
             ("unix:/run/a.sock", vec![address("unix:/run/a.sock")]),
             ("unix:///run/a.sock", vec![address("unix:/run/a.sock")]),

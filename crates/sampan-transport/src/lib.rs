@@ -11,6 +11,7 @@ mod listen;
 mod outgoing;
 mod peer;
 mod preface;
+pub mod rt;
 mod serve;
 mod socket;
 mod tls;

@@ -39,7 +39,13 @@ mod tests {
     #[test]
     fn equal_endpoints_get_equal_shares_and_a_busy_one_almost_nothing() {
         let mut rng = SmallRng::seed_from_u64(3);
-        let mut stubs = vec![Stub { alive: true, in_flight: 1 }; 4];
+        let mut stubs = vec![
+            Stub {
+                alive: true,
+                in_flight: 1
+            };
+            4
+        ];
         let mut picks = |stubs: &[Stub]| {
             let mut counts = vec![0; stubs.len()];
             for _ in 0..10_000 {
@@ -48,7 +54,10 @@ mod tests {
             counts
         };
         let even = picks(&stubs);
-        assert!(even.iter().all(|count| (2300..2700).contains(count)), "{even:?}");
+        assert!(
+            even.iter().all(|count| (2300..2700).contains(count)),
+            "{even:?}"
+        );
         // It loses against each other one.
         stubs[2].in_flight = 9;
         assert_eq!(picks(&stubs)[2], 0);

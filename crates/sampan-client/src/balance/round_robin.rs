@@ -35,7 +35,13 @@ mod tests {
     #[test]
     fn shares_are_exactly_even() {
         let picker = RoundRobin::new(&mut SmallRng::seed_from_u64(5));
-        let stubs = vec![Stub { alive: true, in_flight: 0 }; 7];
+        let stubs = vec![
+            Stub {
+                alive: true,
+                in_flight: 0
+            };
+            7
+        ];
         let mut counts = [0; 7];
         for _ in 0..700 {
             counts[picker.pick(&stubs).unwrap()] += 1;

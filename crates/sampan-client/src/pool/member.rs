@@ -50,12 +50,7 @@ impl Members {
             }
             stays
         });
-        sites.retain(|site| {
-            !self
-                .list
-                .iter()
-                .any(|member| member.endpoint.site == *site)
-        });
+        sites.retain(|site| !self.list.iter().any(|member| member.endpoint.site == *site));
         let are_near = sites.iter().all(Site::is_near)
             && self
                 .list
@@ -134,7 +129,11 @@ impl Members {
             None
         } else if self.list.is_empty() {
             self.unresolved.clone()
-        } else if self.list.iter().all(|member| member.subchannel.is_failing()) {
+        } else if self
+            .list
+            .iter()
+            .all(|member| member.subchannel.is_failing())
+        {
             self.all_failed(name)
         } else {
             None
@@ -170,7 +169,11 @@ pub(super) async fn keep_connected(pool: Arc<Pool>, endpoint: Arc<Endpoint>) {
         pool.update_member(&endpoint, |member| member.subchannel.on_connect());
         let pause = match endpoint.site.connect().await {
             Err(error) => {
-                tracing::debug!(endpoint = endpoint.label(), error = &*error, "connect failed");
+                tracing::debug!(
+                    endpoint = endpoint.label(),
+                    error = &*error,
+                    "connect failed"
+                );
                 let failure = connect_failure(&endpoint, error);
                 pool.update_member(&endpoint, |member| {
                     member.failure = Some(failure);
@@ -190,7 +193,10 @@ pub(super) async fn keep_connected(pool: Arc<Pool>, endpoint: Arc<Endpoint>) {
                     member.subchannel.on_connected();
                 });
                 closed.await;
-                tracing::debug!(endpoint = endpoint.label(), "connection takes no more calls");
+                tracing::debug!(
+                    endpoint = endpoint.label(),
+                    "connection takes no more calls"
+                );
                 pool.update_member(&endpoint, |member| {
                     member.live = None;
                     member.subchannel.on_lost(since.elapsed(), &mut rand::rng())
