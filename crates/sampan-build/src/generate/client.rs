@@ -52,13 +52,12 @@ pub(super) fn finish(
         syn::Item::Mod(module) => Some(module),
         _ => None,
     });
-    if let Some((module, client)) = module.zip(edit.client) {
-        if settings.build_transport
-            && !methods.has_rust_name("dial")
-            && let Some((_, items)) = &mut module.content
-        {
-            items.push(dial(&client, settings));
-        }
+    if let Some((module, client)) = module.zip(edit.client)
+        && settings.build_transport
+        && !methods.has_rust_name("dial")
+        && let Some((_, items)) = &mut module.content
+    {
+        items.push(dial(&client, settings));
     }
     Ok(file.into_token_stream())
 }
