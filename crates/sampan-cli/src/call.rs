@@ -19,6 +19,7 @@ use http::uri::PathAndQuery;
 use input::{Requests, Source};
 use prost_reflect::MethodDescriptor;
 use sampan_client::Channel;
+use sampan_wire::policy::MaxDecodingMessageSize;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -60,7 +61,7 @@ pub(crate) async fn run(args: &CallArgs) -> Result<(), Failure> {
 
 async fn call(args: &CallArgs, address: &str, path: &str) -> Result<(), Failure> {
     let rpc_metadata = dial::metadata(&args.connection, &args.rpc_headers)?;
-    let opened = dial::open(&args.connection, &args.schema, Some(address))?;
+    let opened = dial::open(&args.connection, &args.schema, Some(address)).await?;
     let (Some(dialed), mut schema) = (opened.dialed, opened.schema) else {
         return Err(Failure::usage("the line lacks an address"));
     };
@@ -78,7 +79,10 @@ async fn call(args: &CallArgs, address: &str, path: &str) -> Result<(), Failure>
         channel: dialed.channel,
         context: dialed.context,
         metadata: rpc_metadata,
-        max_message_bytes: args.connection.max_msg_sz,
+        max_message_bytes: args
+            .connection
+            .max_msg_sz
+            .map_or_else(MaxDecodingMessageSize::default, MaxDecodingMessageSize),
         method,
         format,
         schema,
@@ -108,7 +112,7 @@ struct Exchange {
     channel: Channel,
     context: Context,
     metadata: MetadataMap,
-    max_message_bytes: Option<usize>,
+    max_message_bytes: MaxDecodingMessageSize,
     method: MethodDescriptor,
     format: MessageFormat,
     schema: Schema,
@@ -147,10 +151,10 @@ impl Exchange {
         let path: PathAndQuery = path
             .parse()
             .map_err(|error| Failure::because(format!("{path} is no path"), error))?;
-        let mut grpc = Grpc::new(self.channel.clone());
-        if let Some(limit) = self.max_message_bytes {
-            grpc = grpc.max_decoding_message_size(limit);
-        }
+        // Beside tonic's limit, whose code is OUT_OF_RANGE, the channel's, which looks first.
+        request.extensions_mut().insert(self.max_message_bytes);
+        let MaxDecodingMessageSize(limit) = self.max_message_bytes;
+        let mut grpc = Grpc::new(self.channel.clone()).max_decoding_message_size(limit);
         let response = grpc.streaming(request, path, Encoded).await?;
         self.log.headers(response.metadata());
         let mut answers = response.into_inner();
@@ -180,7 +184,7 @@ impl Exchange {
         self.log.trailers(Some(status.metadata()));
         let details = self.details(&status).await;
         let unimplemented = status.code() == tonic::Code::Unimplemented;
-        let mut failure = self.context.failure(status);
+        let mut failure = Failure::from(status);
         if let Failure::Status(ended) = &mut failure {
             ended.details = details;
             if unimplemented && ended.hint.is_none() {

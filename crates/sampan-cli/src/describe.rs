@@ -34,7 +34,7 @@ pub(crate) async fn show(
     symbol: Option<&str>,
     with_template: bool,
 ) -> Result<(), Failure> {
-    let mut schema = dial::open(connection, schema, address)?.schema;
+    let mut schema = dial::open(connection, schema, address).await?.schema;
     let names = match symbol {
         Some(name) => vec![name.to_owned()],
         None => schema.services().await?.into_iter().collect(),

@@ -4,11 +4,11 @@ use crate::{
     args::{self, ConnectionArgs, SchemaArgs},
     config::env,
     failure::{self, Failure},
-    schema::{Reflection, Schema},
+    schema::{Reflection, Schema, files},
 };
 use sampan_client::Channel;
 use sampan_transport::{Certificate, ClientTls, ConnectError, Identity, Spoken};
-use std::{error::Error as StdError, path::Path, time::Duration};
+use std::{path::Path, time::Duration};
 use tokio::time::Instant;
 use tonic::{Request, Status, metadata::MetadataMap};
 
@@ -24,8 +24,6 @@ pub(crate) struct Dialed {
 /// What holds for every call of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct Context {
-    address: String,
-    plaintext: bool,
     /// When `--max-time` is up.
     deadline: Option<Instant>,
 }
@@ -39,67 +37,57 @@ pub(crate) struct Opened {
     pub(crate) reflection: Option<Reflection>,
 }
 
-/// Reads the files that are named and prepares a channel; nothing is connected yet.
-pub(crate) fn open(
+/// Reads the files that are named and connects to the address, if there is one.
+pub(crate) async fn open(
     connection: &ConnectionArgs,
     schema: &SchemaArgs,
     address: Option<&str>,
 ) -> Result<Opened, Failure> {
     if !schema.uses_reflection() && !schema.has_files() {
-        return Err(Failure::usage(
-            "without reflection types need --proto or --protoset",
-        ));
+        return Err(Failure::usage("without reflection types need --proto or --protoset"));
     }
-    let dialed = address
-        .map(|address| dial(connection, address))
-        .transpose()?;
+    if address.is_none() && !schema.has_files() {
+        return Err(Failure::usage("the line lacks an address, or files by --proto or --protoset"));
+    }
+    let files = files::load(schema)?;
     let reflect_metadata = metadata(connection, &schema.reflect_headers)?;
-    let reflection = dialed
-        .clone()
-        .map(|Dialed { channel, context }| Reflection::new(channel, context, reflect_metadata));
+    let dialed = match address {
+        Some(address) => Some(dial(connection, address).await?),
+        None => None,
+    };
+    let reflection = dialed.clone().map(|Dialed { channel, context }| {
+        Reflection::new(channel, context, reflect_metadata)
+    });
     let source = reflection.clone().filter(|_| schema.uses_reflection());
-    if source.is_none() && !schema.has_files() {
-        return Err(Failure::usage(
-            "the line lacks an address, or files by --proto or --protoset",
-        ));
-    }
-    let schema = Schema::open(schema, source)?;
-    Ok(Opened {
-        dialed,
-        schema,
-        reflection,
-    })
+    Ok(Opened { dialed, schema: Schema::new(files, source), reflection })
 }
 
-/// Prepares a channel; nothing is connected yet.
-pub(crate) fn dial(args: &ConnectionArgs, address: &str) -> Result<Dialed, Failure> {
+/// Connects to an address.
+pub(crate) async fn dial(args: &ConnectionArgs, address: &str) -> Result<Dialed, Failure> {
+    let max_time = args.max_time.filter(|limit| !limit.is_zero());
+    let deadline = max_time.and_then(|limit| Instant::now().checked_add(limit));
+    let limit = args.connect_timeout.filter(|limit| !limit.is_zero()).unwrap_or(CONNECT_TIMEOUT);
+    let limit = max_time.map_or(limit, |max_time| max_time.min(limit));
+
     let target = match address {
         path if args.unix && !path.starts_with("unix:") => format!("unix:{path}"),
         address => address.to_owned(),
     };
     let plaintext = args.plaintext || target.starts_with("http://");
-    let mut builder = Channel::configure(&target)
-        .connect_timeout(args.connect_timeout.unwrap_or(CONNECT_TIMEOUT));
-    if let Some(limit) = args.max_msg_sz {
-        builder = builder.max_message_bytes(limit);
-    }
+    let mut builder = Channel::configure(&target).connect_timeout(limit);
     if let Some(authority) = &args.authority {
         builder = builder.authority(authority);
     }
     if !plaintext {
         builder = builder.tls(tls(args)?);
     }
-    let channel = builder
-        .build()
-        .map_err(|error| Failure::runtime(error.to_string()))?;
-    let max_time = args.max_time.filter(|limit| !limit.is_zero());
-    let deadline = max_time.and_then(|limit| Instant::now().checked_add(limit));
-    let context = Context {
-        address: address.to_owned(),
-        plaintext,
-        deadline,
-    };
-    Ok(Dialed { channel, context })
+    let channel = builder.build().map_err(|error| Failure::usage(error.to_string()))?;
+    match tokio::time::timeout(limit, channel.connect()).await {
+        Ok(Ok(())) => Ok(Dialed { channel, context: Context { deadline } }),
+        Ok(Err(error)) => Err(unreachable(address, plaintext, &error)),
+        Err(_) => Err(Failure::runtime(format!("cannot connect to {address} within {limit:?}"))
+            .with_hint(Some("is the address right, and no firewall in between?".to_owned()))),
+    }
 }
 
 fn tls(args: &ConnectionArgs) -> Result<ClientTls, Failure> {
@@ -167,87 +155,60 @@ impl Context {
         request.set_timeout(left);
         Ok(())
     }
+}
 
-    /// A status as a failure: one that only says that nothing could be connected is not the
-    /// server's.
-    pub(crate) fn failure(&self, status: Status) -> Failure {
-        let cause = find::<ConnectError>(&status);
-        let unreachable = find::<sampan_client::Error>(&status)
-            .is_some_and(|error| error.is_connect() || error.is_configuration());
-        let (said, hint) = match cause {
-            Some(cause) => (failure::chain(cause).join(": "), self.hint(cause)),
-            None if unreachable => (status.message().to_owned(), None),
-            None => return status.into(),
-        };
-        Failure::because(format!("cannot connect to {}", self.address), said).with_hint(hint)
-    }
-
-    /// What to change on the command line.
-    fn hint(&self, error: &ConnectError) -> Option<String> {
-        let hint = match error {
-            ConnectError::NotHttp2(Spoken::Tls) => "it speaks TLS: leave --plaintext away",
-            ConnectError::Closed if self.plaintext => "does it want TLS? Leave --plaintext away",
-            ConnectError::Tls(error) => match error.to_string() {
-                text if text.contains("corrupt message") => "it speaks no TLS: try --plaintext",
-                text if text.contains("UnknownIssuer") => {
-                    "name the roots that signed its certificate by --cacert FILE; --insecure \
-                     accepts any certificate"
-                }
-                text if text.contains("not valid for name") => {
-                    "say what its certificate is for by --authority NAME"
-                }
-                _ => "does it speak TLS? If not, try --plaintext",
-            },
-            other => other.hint()?,
-        };
-        Some(hint.to_owned())
+/// Why nothing could be connected, and what to change on the command line.
+fn unreachable(address: &str, plaintext: bool, error: &sampan_client::Error) -> Failure {
+    let cause = failure::causes(error).find_map(|cause| cause.downcast_ref::<ConnectError>());
+    let what = format!("cannot connect to {address}");
+    match cause {
+        Some(cause) => Failure::because(what, failure::chain(cause).join(": "))
+            .with_hint(hint(cause, plaintext).map(str::to_owned)),
+        None => Failure::because(what, error.to_string()),
     }
 }
 
-/// The first cause of a status that is an `E`.
-fn find<E: StdError + 'static>(status: &Status) -> Option<&E> {
-    let first = status as &(dyn StdError + 'static);
-    std::iter::successors(Some(first), |error| error.source())
-        .find_map(|error| error.downcast_ref())
+fn hint(error: &ConnectError, plaintext: bool) -> Option<&'static str> {
+    Some(match error {
+        ConnectError::NotHttp2(Spoken::Tls) => "it speaks TLS: leave --plaintext away",
+        ConnectError::Closed if plaintext => "does it want TLS? Leave --plaintext away",
+        ConnectError::Tls(error) => match error.to_string() {
+            text if text.contains("corrupt message") => "it speaks no TLS: try --plaintext",
+            text if text.contains("UnknownIssuer") => {
+                "name the roots that signed its certificate by --cacert FILE; --insecure accepts \
+                 any certificate"
+            }
+            text if text.contains("not valid for name") => {
+                "say what its certificate is for by --authority NAME"
+            }
+            text if text.contains("CaUsedAsEndEntity") => {
+                "its certificate is a root itself (CA:TRUE): sign one for the server with it; \
+                 --insecure accepts any certificate"
+            }
+            text if text.contains("invalid peer certificate") => {
+                "--insecure accepts any certificate"
+            }
+            _ => "does it speak TLS? If not, try --plaintext",
+        },
+        other => other.hint()?,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn context(plaintext: bool) -> Context {
-        Context {
-            address: "a:1".to_owned(),
-            plaintext,
-            deadline: None,
-        }
-    }
-
-    #[test]
-    fn a_connection_that_failed_is_no_status_of_the_server() {
-        let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
-        let mut status = Status::unavailable("x");
-        status.set_source(std::sync::Arc::new(ConnectError::Socket(refused)));
-        let failure = context(true).failure(status);
-        assert_eq!(failure.exit_code(), 1);
-        assert_eq!(
-            crate::report::render(&failure),
-            "sampan: cannot connect to a:1\n  because: cannot connect: connection refused\n  \
-             hint: is it listening?\n"
-        );
-        assert_eq!(
-            context(true).failure(Status::unavailable("x")).exit_code(),
-            78
-        );
-    }
-
     #[test]
     fn hints_speak_of_flags() {
-        let hint = |error, plaintext| context(plaintext).hint(&error).unwrap();
-        assert!(hint(ConnectError::NotHttp2(Spoken::Tls), true).contains("--plaintext away"));
-        assert!(hint(ConnectError::Closed, true).contains("--plaintext away"));
-        let corrupt = std::io::Error::other("received corrupt message of type InvalidContentType");
-        assert!(hint(ConnectError::Tls(corrupt), false).contains("try --plaintext"));
+        let tls_to_plaintext = std::io::Error::other("received corrupt message of type X");
+        for (error, plaintext, expected) in [
+            (ConnectError::NotHttp2(Spoken::Tls), true, "--plaintext away"),
+            (ConnectError::Closed, true, "--plaintext away"),
+            (ConnectError::Tls(tls_to_plaintext), false, "try --plaintext"),
+        ] {
+            let hint = hint(&error, plaintext).unwrap();
+            assert!(hint.contains(expected), "{hint}");
+        }
     }
 
     #[test]

@@ -13,6 +13,9 @@ pub(crate) enum Failure {
     /// A flag, verb or key that does not exist.
     #[error("{what}")]
     Unknown { what: String, meant: Option<String> },
+    /// Settings that cannot work together or name what is not there.
+    #[error("{0}")]
+    Configuration(String),
     /// The call ended with this status.
     #[error("the call ended with {:?}", .0.status.code())]
     Status(Box<EndedWith>),
@@ -69,7 +72,7 @@ impl Failure {
         match &mut self {
             Self::Runtime { hint, .. } => *hint = advice,
             Self::Status(ended) => ended.hint = advice,
-            Self::Usage(_) | Self::Unknown { .. } => {}
+            Self::Usage(_) | Self::Unknown { .. } | Self::Configuration(_) => {}
         }
         self
     }
@@ -77,7 +80,7 @@ impl Failure {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) => exit::USAGE,
-            Self::Unknown { .. } => exit::UNKNOWN,
+            Self::Unknown { .. } | Self::Configuration(_) => exit::CONFIGURATION,
             Self::Status(ended) => exit::of_status(ended.status.code()),
             Self::Runtime { .. } => exit::RUNTIME,
         }
@@ -95,17 +98,21 @@ impl From<Status> for Failure {
     }
 }
 
+/// An error and its causes, outermost first.
+pub(crate) fn causes<'a>(
+    error: &'a (dyn Error + 'static),
+) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
+}
+
 /// The messages of an error and its causes, outermost first, leaving out a cause whose words
-/// the one above it has said already.
+/// those above it have said already.
 pub(crate) fn chain(error: &(dyn Error + 'static)) -> Vec<String> {
     let mut messages: Vec<String> = Vec::new();
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let message = error.to_string();
+    for message in causes(error).map(ToString::to_string) {
         if !message.is_empty() && !messages.iter().any(|said| said.contains(&message)) {
             messages.push(message);
         }
-        next = error.source();
     }
     messages
 }

@@ -3,7 +3,7 @@
 use crate::{args::HealthArgs, dial, exit, failure::Failure, output};
 use serde_json::json;
 use std::time::Duration;
-use tonic::{Request, Status};
+use tonic::Request;
 use tonic_health::pb::{
     HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus,
     health_client::HealthClient,
@@ -18,21 +18,20 @@ pub(crate) async fn run(args: &HealthArgs) -> Result<u8, Failure> {
     if !args.watch {
         connection.max_time.get_or_insert(MAX_TIME);
     }
-    let dialed = dial::dial(&connection, &args.address)?;
-    let failure = |status: Status| dialed.context.failure(status);
+    let dialed = dial::dial(&connection, &args.address).await?;
     let mut client = HealthClient::new(dialed.channel.clone());
     let mut request = Request::new(HealthCheckRequest {
         service: args.service.clone(),
     });
     *request.metadata_mut() = dial::metadata(&connection, &[])?;
-    dialed.context.apply(&mut request).map_err(failure)?;
+    dialed.context.apply(&mut request)?;
     if !args.watch {
-        let answer = client.check(request).await.map_err(failure)?.into_inner();
+        let answer = client.check(request).await?.into_inner();
         return print(&answer);
     }
-    let mut changes = client.watch(request).await.map_err(failure)?.into_inner();
+    let mut changes = client.watch(request).await?.into_inner();
     let mut code = exit::RUNTIME;
-    while let Some(change) = changes.message().await.map_err(failure)? {
+    while let Some(change) = changes.message().await? {
         code = print(&change)?;
     }
     Ok(code)

@@ -26,7 +26,7 @@ pub(crate) async fn show(
     address: Option<&str>,
     service: Option<&str>,
 ) -> Result<(), Failure> {
-    let mut schema = dial::open(connection, schema, address)?.schema;
+    let mut schema = dial::open(connection, schema, address).await?.schema;
     let names = match service {
         None => schema.services().await?.into_iter().collect(),
         Some(name) => match schema.symbol(name).await? {

@@ -9,7 +9,7 @@ use prost_reflect::{
 };
 use sampan_wire::suggest;
 use serde_json::Value;
-pub(crate) use split::{SplitError, Splitter};
+pub(crate) use split::Splitter;
 use std::collections::BTreeSet;
 
 /// How messages are read and written in this run.

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 /// The text of a failure, with a line break at its end.
 pub(crate) fn render(failure: &Failure) -> String {
     match failure {
-        Failure::Usage(what) => format!("sampan: {what}\n"),
+        Failure::Usage(what) | Failure::Configuration(what) => format!("sampan: {what}\n"),
         Failure::Unknown {
             what,
             meant: Some(meant),

@@ -4,11 +4,11 @@
 
 mod any;
 mod error_details;
-mod files;
+pub(crate) mod files;
 mod reflection;
 mod symbol;
 
-use crate::{args::SchemaArgs, failure::Failure};
+use crate::failure::Failure;
 pub(crate) use any::type_name;
 use bytes::Bytes;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, MethodDescriptor};
@@ -72,29 +72,15 @@ impl From<LookupError> for Failure {
 // === impl Schema ===
 
 impl Schema {
-    /// Reads the files that are named; `reflection` is asked for what they lack.
-    pub(crate) fn open(args: &SchemaArgs, reflection: Option<Reflection>) -> Result<Self, Failure> {
-        let pool = files::load(args)?;
-        let of_files = pool
-            .services()
-            .map(|service| service.full_name().to_owned())
-            .collect();
-        Ok(Self {
-            pool,
-            of_files,
-            reflection,
-            opaque: BTreeSet::new(),
-        })
+    /// The types of `files`; `reflection` is asked for what they lack.
+    pub(crate) fn new(files: DescriptorPool, reflection: Option<Reflection>) -> Self {
+        let of_files = files.services().map(|service| service.full_name().to_owned()).collect();
+        Self { pool: files, of_files, reflection, opaque: BTreeSet::new() }
     }
 
     /// The types of a server, by nothing but its reflection.
     pub(crate) fn of_server(reflection: Reflection) -> Self {
-        Self {
-            pool: DescriptorPool::new(),
-            of_files: BTreeSet::new(),
-            reflection: Some(reflection),
-            opaque: BTreeSet::new(),
-        }
+        Self::new(DescriptorPool::new(), Some(reflection))
     }
 
     /// The full names of all services, in order.

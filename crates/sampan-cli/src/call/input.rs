@@ -117,9 +117,12 @@ impl Requests {
     pub(super) async fn feed(mut self, sender: mpsc::Sender<Bytes>) -> Result<(), Broken> {
         loop {
             match self.next().await {
-                // Nobody takes it: the call has ended.
-                Ok(Some(request)) if sender.send(request).await.is_err() => return Ok(()),
-                Ok(Some(_)) => {}
+                Ok(Some(request)) => {
+                    if sender.send(request).await.is_err() {
+                        // Nobody takes it: the call has ended.
+                        return Ok(());
+                    }
+                }
                 Ok(None) => return Ok(()),
                 Err(failure) => {
                     return Err(Broken {

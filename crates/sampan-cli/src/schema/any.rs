@@ -17,6 +17,9 @@ const ANY: &str = "google.protobuf.Any";
 const TYPE_URL: u32 = 1;
 const VALUE: u32 = 2;
 
+/// Sees the type name and the bytes of an Any; gives back bytes to put in their place.
+type Change<'a> = dyn FnMut(&str, &Bytes) -> Option<Bytes> + 'a;
+
 /// The name in a type URL: what follows the last slash.
 pub(crate) fn type_name(url: &str) -> &str {
     url.rsplit('/').next().unwrap_or(url)
@@ -83,12 +86,11 @@ pub(super) fn add_itself(pool: &mut DescriptorPool) {
     }
 }
 
-/// Shows each Any in `message` (type name, bytes) to `change`, outermost first, and puts in the
-/// bytes that it gives back. Goes into what an Any holds where that type is known.
+/// Shows each Any in `message` to `change`, outermost first. Goes into what an Any holds where that type is known.
 fn visit(
     message: &mut DynamicMessage,
     depth: usize,
-    change: &mut impl FnMut(&str, &Bytes) -> Option<Bytes>,
+    change: &mut Change<'_>,
 ) {
     if depth == 0 {
         return;
@@ -105,7 +107,7 @@ fn visit(
 fn visit_value(
     value: &mut Value,
     depth: usize,
-    change: &mut impl FnMut(&str, &Bytes) -> Option<Bytes>,
+    change: &mut Change<'_>,
 ) {
     match value {
         Value::Message(message) => visit(message, depth - 1, change),
@@ -122,7 +124,7 @@ fn visit_value(
 fn visit_any(
     any: &mut DynamicMessage,
     depth: usize,
-    change: &mut impl FnMut(&str, &Bytes) -> Option<Bytes>,
+    change: &mut Change<'_>,
 ) {
     let url = any
         .get_field_by_number(TYPE_URL)

@@ -4,7 +4,8 @@ use crate::{args::SchemaArgs, failure::Failure};
 use prost_reflect::DescriptorPool;
 use std::path::{Path, PathBuf};
 
-pub(super) fn load(args: &SchemaArgs) -> Result<DescriptorPool, Failure> {
+/// Types of the files that are named; none if no file is.
+pub(crate) fn load(args: &SchemaArgs) -> Result<DescriptorPool, Failure> {
     if !args.protos.is_empty() {
         return compile(args);
     }

@@ -9,6 +9,7 @@ use prost::Message;
 use prost_reflect::DescriptorPool;
 use prost_types::FileDescriptorProto;
 use sampan_client::Channel;
+use sampan_wire::policy::MaxDecodingMessageSize;
 use std::collections::{BTreeMap, BTreeSet};
 use tonic::{Code, Request, Status, client::Grpc, metadata::MetadataMap};
 use tonic_prost::ProstCodec;
@@ -152,13 +153,13 @@ impl Reflection {
             return self
                 .ask_at(path, questions)
                 .await
-                .map_err(|status| self.context.failure(status));
+                .map_err(Failure::from);
         }
         match self.ask_at(V1, questions.clone()).await {
             Err(status) if status.code() == Code::Unimplemented => {}
             answers => {
                 self.path = Some(V1);
-                return answers.map_err(|status| self.context.failure(status));
+                return answers.map_err(Failure::from);
             }
         }
         match self.ask_at(V1ALPHA, questions).await {
@@ -171,7 +172,7 @@ impl Reflection {
             }
             answers => {
                 self.path = Some(V1ALPHA);
-                answers.map_err(|status| self.context.failure(status))
+                answers.map_err(Failure::from)
             }
         }
     }
@@ -191,7 +192,8 @@ impl Reflection {
         let mut request = Request::new(tokio_stream::iter(questions));
         *request.metadata_mut() = self.metadata.clone();
         self.context.apply(&mut request)?;
-        // Descriptors have no part in the limit that the user sets for answers.
+        // The limit that the user sets is for answers, not for descriptors.
+        request.extensions_mut().insert(MaxDecodingMessageSize(usize::MAX));
         let mut grpc = Grpc::new(self.channel.clone()).max_decoding_message_size(usize::MAX);
         let codec = ProstCodec::<ServerReflectionRequest, ServerReflectionResponse>::default();
         let response = grpc
