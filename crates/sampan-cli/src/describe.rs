@@ -99,15 +99,33 @@ fn template(message: &MessageDescriptor, around: &mut Vec<String>) -> DynamicMes
 #[cfg(test)]
 mod tests {
     use super::*;
-    use prost_reflect::DescriptorPool;
+    use serde_json::{Value, json};
 
     #[test]
     fn a_template_shows_every_field_and_ends_where_a_type_holds_itself() {
-        let pool = DescriptorPool::global();
-        let method = pool
-            .get_message_by_name("google.protobuf.DescriptorProto")
-            .unwrap();
-        // In its own package only defaults are shown.
-        assert_eq!(template(&method, &mut Vec::new()).fields().count(), 0);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("p.proto");
+        let text = "syntax = \"proto3\"; package p; import \"google/protobuf/duration.proto\";
+            message Tree {
+              string name = 1;
+              Leaf leaf = 2;
+              repeated Tree branches = 3;
+              google.protobuf.Duration age = 4;
+              oneof either { Leaf a = 5; Leaf b = 6; }
+            }
+            message Leaf { repeated int64 sizes = 1; Tree on = 2; }";
+        std::fs::write(&path, text).unwrap();
+        let pool = sampan_build::load(&[path], &[folder.path()]).unwrap();
+        let tree = pool.get_message_by_name("p.Tree").unwrap();
+        let format = MessageFormat {
+            emit_defaults: true,
+            ..MessageFormat::default()
+        };
+        let written = format.write(&template(&tree, &mut Vec::new())).unwrap();
+        let leaf = json!({ "sizes": ["0"] });
+        assert_eq!(
+            serde_json::from_str::<Value>(&written).unwrap(),
+            json!({ "name": "", "leaf": leaf, "branches": [], "age": "0s", "a": leaf })
+        );
     }
 }

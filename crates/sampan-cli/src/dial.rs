@@ -44,10 +44,14 @@ pub(crate) async fn open(
     address: Option<&str>,
 ) -> Result<Opened, Failure> {
     if !schema.uses_reflection() && !schema.has_files() {
-        return Err(Failure::usage("without reflection types need --proto or --protoset"));
+        return Err(Failure::usage(
+            "without reflection types need --proto or --protoset",
+        ));
     }
     if address.is_none() && !schema.has_files() {
-        return Err(Failure::usage("the line lacks an address, or files by --proto or --protoset"));
+        return Err(Failure::usage(
+            "the line lacks an address, or files by --proto or --protoset",
+        ));
     }
     let files = files::load(schema)?;
     let reflect_metadata = metadata(connection, &schema.reflect_headers)?;
@@ -55,18 +59,25 @@ pub(crate) async fn open(
         Some(address) => Some(dial(connection, address).await?),
         None => None,
     };
-    let reflection = dialed.clone().map(|Dialed { channel, context }| {
-        Reflection::new(channel, context, reflect_metadata)
-    });
+    let reflection = dialed
+        .clone()
+        .map(|Dialed { channel, context }| Reflection::new(channel, context, reflect_metadata));
     let source = reflection.clone().filter(|_| schema.uses_reflection());
-    Ok(Opened { dialed, schema: Schema::new(files, source), reflection })
+    Ok(Opened {
+        dialed,
+        schema: Schema::new(files, source),
+        reflection,
+    })
 }
 
 /// Connects to an address.
 pub(crate) async fn dial(args: &ConnectionArgs, address: &str) -> Result<Dialed, Failure> {
     let max_time = args.max_time.filter(|limit| !limit.is_zero());
     let deadline = max_time.and_then(|limit| Instant::now().checked_add(limit));
-    let limit = args.connect_timeout.filter(|limit| !limit.is_zero()).unwrap_or(CONNECT_TIMEOUT);
+    let limit = args
+        .connect_timeout
+        .filter(|limit| !limit.is_zero())
+        .unwrap_or(CONNECT_TIMEOUT);
     let limit = max_time.map_or(limit, |max_time| max_time.min(limit));
 
     let target = match address {
@@ -81,12 +92,20 @@ pub(crate) async fn dial(args: &ConnectionArgs, address: &str) -> Result<Dialed,
     if !plaintext {
         builder = builder.tls(tls(args)?);
     }
-    let channel = builder.build().map_err(|error| Failure::usage(error.to_string()))?;
+    let channel = builder
+        .build()
+        .map_err(|error| Failure::usage(error.to_string()))?;
     match tokio::time::timeout(limit, channel.connect()).await {
-        Ok(Ok(())) => Ok(Dialed { channel, context: Context { deadline } }),
+        Ok(Ok(())) => Ok(Dialed {
+            channel,
+            context: Context { deadline },
+        }),
         Ok(Err(error)) => Err(unreachable(address, plaintext, &error)),
-        Err(_) => Err(Failure::runtime(format!("cannot connect to {address} within {limit:?}"))
-            .with_hint(Some("is the address right, and no firewall in between?".to_owned()))),
+        Err(_) => Err(
+            Failure::runtime(format!("cannot connect to {address} within {limit:?}")).with_hint(
+                Some("is the address right, and no firewall in between?".to_owned()),
+            ),
+        ),
     }
 }
 
@@ -202,9 +221,17 @@ mod tests {
     fn hints_speak_of_flags() {
         let tls_to_plaintext = std::io::Error::other("received corrupt message of type X");
         for (error, plaintext, expected) in [
-            (ConnectError::NotHttp2(Spoken::Tls), true, "--plaintext away"),
+            (
+                ConnectError::NotHttp2(Spoken::Tls),
+                true,
+                "--plaintext away",
+            ),
             (ConnectError::Closed, true, "--plaintext away"),
-            (ConnectError::Tls(tls_to_plaintext), false, "try --plaintext"),
+            (
+                ConnectError::Tls(tls_to_plaintext),
+                false,
+                "try --plaintext",
+            ),
         ] {
             let hint = hint(&error, plaintext).unwrap();
             assert!(hint.contains(expected), "{hint}");
@@ -222,15 +249,11 @@ mod tests {
     async fn what_is_left_of_the_time_goes_with_each_request() {
         let mut request = Request::new(());
         let deadline = Instant::now().checked_add(Duration::from_secs(5));
-        let context = Context {
-            deadline,
-            ..context(true)
-        };
+        let context = Context { deadline };
         context.apply(&mut request).unwrap();
         assert!(request.metadata().get("grpc-timeout").is_some());
         let context = Context {
             deadline: Some(Instant::now()),
-            ..context
         };
         assert!(context.apply(&mut request).is_err());
     }

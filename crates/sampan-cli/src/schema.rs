@@ -17,9 +17,6 @@ use sampan_wire::suggest;
 use std::collections::BTreeSet;
 pub(crate) use symbol::Symbol;
 
-/// An Any may hold an Any; so many deep their types are looked up.
-const MAX_ANY_DEPTH: usize = 16;
-
 /// The types known so far and where more of them can be had.
 #[derive(Clone, Debug)]
 pub(crate) struct Schema {
@@ -74,8 +71,16 @@ impl From<LookupError> for Failure {
 impl Schema {
     /// The types of `files`; `reflection` is asked for what they lack.
     pub(crate) fn new(files: DescriptorPool, reflection: Option<Reflection>) -> Self {
-        let of_files = files.services().map(|service| service.full_name().to_owned()).collect();
-        Self { pool: files, of_files, reflection, opaque: BTreeSet::new() }
+        let of_files = files
+            .services()
+            .map(|service| service.full_name().to_owned())
+            .collect();
+        Self {
+            pool: files,
+            of_files,
+            reflection,
+            opaque: BTreeSet::new(),
+        }
     }
 
     /// The types of a server, by nothing but its reflection.
@@ -207,24 +212,31 @@ impl Schema {
                 Failure::because(format!("cannot decode the answer as {name}"), error)
             })
         };
+        let too_deep = |error| Failure::because("cannot show the answer", error);
         let mut answer = decoded(self)?;
-        for _ in 0..MAX_ANY_DEPTH {
-            let unknown = any::unknown_types(&answer, MAX_ANY_DEPTH);
+        // A type that was learnt may hold Anys of others.
+        for _ in 0..any::MAX_DEPTH {
+            let unknown = any::unknown_types(&answer).map_err(too_deep)?;
             if unknown.is_empty() {
                 break;
             }
             for name in unknown {
-                if !matches!(self.find(&name).await?, Some(Symbol::Message(_)))
-                    && !error_details::add(&name, &mut self.pool)
-                {
-                    any::add_opaque(&name, &mut self.pool);
-                    self.opaque.insert(name);
-                }
+                self.learn_held(name).await?;
             }
             answer = decoded(self)?;
         }
-        any::wrap_opaque(&mut answer, &self.opaque, MAX_ANY_DEPTH);
+        any::wrap_opaque(&mut answer, &self.opaque).map_err(too_deep)?;
         Ok(answer)
+    }
+
+    /// Learns the type of what an Any holds, or that nobody knows it.
+    async fn learn_held(&mut self, name: String) -> Result<(), Failure> {
+        let is_known = matches!(self.find(&name).await?, Some(Symbol::Message(_)));
+        if !is_known && !error_details::add(&name, &mut self.pool) {
+            any::add_opaque(&name, &mut self.pool);
+            self.opaque.insert(name);
+        }
+        Ok(())
     }
 
     /// The detail messages of a status.
@@ -271,6 +283,10 @@ fn nearest_symbol(wanted: &str, names: &BTreeSet<String>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::MessageFormat;
+    use prost::Message;
+    use prost_types::Any;
+    use serde_json::json;
 
     #[test]
     fn a_method_is_written_with_slash_or_dot() {
@@ -280,6 +296,116 @@ mod tests {
         for path in ["", "M", "S/", "/M"] {
             assert_eq!(split_method(path).unwrap_err().exit_code(), 2, "{path}");
         }
+    }
+
+    /// Types of one file, without reflection.
+    fn schema(text: &str) -> Schema {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("p.proto");
+        let head = "syntax = \"proto3\"; package p; import \"google/protobuf/any.proto\";";
+        std::fs::write(&path, format!("{head}{text}")).unwrap();
+        Schema::new(sampan_build::load(&[path], &[folder.path()]).unwrap(), None)
+    }
+
+    fn any(name: &str, value: Vec<u8>) -> Any {
+        Any {
+            type_url: format!("type.googleapis.com/{name}"),
+            value,
+        }
+    }
+
+    async fn json_of(schema: &mut Schema, message: &str, bytes: Vec<u8>) -> serde_json::Value {
+        let message = schema.pool.get_message_by_name(message).unwrap();
+        let decoded = schema.decode(&message, bytes.into()).await.unwrap();
+        serde_json::from_str(&MessageFormat::default().write(&decoded).unwrap()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_any_is_shown_by_its_type_and_an_unknown_one_by_its_bytes() {
+        let mut schema = schema(
+            "message Holder { google.protobuf.Any it = 1; repeated google.protobuf.Any more = 2; }
+             message Known { string name = 1; }",
+        );
+        let field = |number, any: &Any| {
+            let mut bytes = Vec::new();
+            prost::encoding::message::encode(number, any, &mut bytes);
+            bytes
+        };
+        let known = any("p.Known", "x".to_owned().encode_to_vec());
+        let unknown = any("q.Unknown", vec![1, 2]);
+        let inner = field(1, &unknown);
+        let message = [
+            field(1, &known),
+            field(2, &unknown),
+            field(2, &any("p.Holder", inner)),
+        ]
+        .concat();
+        assert_eq!(
+            json_of(&mut schema, "p.Holder", message).await,
+            json!({
+                "it": { "@type": "type.googleapis.com/p.Known", "name": "x" },
+                "more": [
+                    { "@type": "type.googleapis.com/q.Unknown", "@value": "AQI=" },
+                    {
+                        "@type": "type.googleapis.com/p.Holder",
+                        "it": { "@type": "type.googleapis.com/q.Unknown", "@value": "AQI=" },
+                    },
+                ],
+            })
+        );
+    }
+
+    #[tokio::test]
+    async fn an_any_without_a_bottom_is_refused() {
+        let mut schema = schema("message Holder { google.protobuf.Any it = 1; }");
+        let mut message = Vec::new();
+        for _ in 0..100 {
+            let any = any("p.Holder", std::mem::take(&mut message));
+            prost::encoding::message::encode(1, &any, &mut message);
+        }
+        let holder = schema.pool.get_message_by_name("p.Holder").unwrap();
+        assert_eq!(
+            schema
+                .decode(&holder, message.into())
+                .await
+                .unwrap_err()
+                .exit_code(),
+            1
+        );
+    }
+
+    #[tokio::test]
+    async fn standard_details_are_shown_though_no_file_has_them() {
+        let details = any("google.rpc.LocalizedMessage", b"\x0a\x02de".to_vec());
+        let mut status = Vec::new();
+        prost::encoding::message::encode(3, &details, &mut status);
+        let mut schema = Schema::new(DescriptorPool::new(), None);
+        let details = schema.decode_details(&status).await.unwrap();
+        let text = MessageFormat::default().write(&details[0]).unwrap();
+        assert!(text.contains("\"locale\": \"de\""), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_method_that_no_file_has_names_what_was_meant() {
+        let mut schema = schema("message M {} service Things { rpc Add(M) returns (M); }");
+        for (path, meant) in [
+            ("p.Thing/Add", Some("p.Things/Add")),
+            ("p.Things/Ad", Some("p.Things/Add")),
+            ("Things/Add", Some("p.Things/Add")),
+            ("p.Things/Frobnicate", None),
+        ] {
+            match schema.method(path).await {
+                Err(LookupError::NotFound(absent)) => {
+                    assert_eq!(absent.meant.as_deref(), meant, "{path}");
+                    assert!(!absent.by_server);
+                }
+                other => panic!("{path} gave {other:?}"),
+            }
+        }
+        assert_eq!(
+            schema.method("p.Things.Add").await.unwrap().full_name(),
+            "p.Things.Add"
+        );
     }
 
     #[test]

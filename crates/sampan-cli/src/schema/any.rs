@@ -17,6 +17,9 @@ const ANY: &str = "google.protobuf.Any";
 const TYPE_URL: u32 = 1;
 const VALUE: u32 = 2;
 
+/// An Any may hold an Any; so often over it is followed.
+pub(super) const MAX_DEPTH: usize = 16;
+
 /// Sees the type name and the bytes of an Any; gives back bytes to put in their place.
 type Change<'a> = dyn FnMut(&str, &Bytes) -> Option<Bytes> + 'a;
 
@@ -25,28 +28,37 @@ pub(crate) fn type_name(url: &str) -> &str {
     url.rsplit('/').next().unwrap_or(url)
 }
 
+/// Anys within Anys deeper than [`MAX_DEPTH`]: writing them would take a stack without end.
+#[derive(Debug, thiserror::Error)]
+#[error("an Any holds an Any more than {MAX_DEPTH} times over")]
+pub(super) struct TooDeep;
+
 /// The types of Anys in `message`, as deep as types are known, that its pool lacks.
-pub(super) fn unknown_types(message: &DynamicMessage, depth: usize) -> BTreeSet<String> {
+pub(super) fn unknown_types(message: &DynamicMessage) -> Result<BTreeSet<String>, TooDeep> {
     let pool = message.descriptor().parent_pool().clone();
     let mut unknown = BTreeSet::new();
-    visit(&mut message.clone(), depth, &mut |name, _| {
+    let mut copy = message.clone();
+    visit(&mut copy, MAX_DEPTH, &mut |name, _| {
         if pool.get_message_by_name(name).is_none() {
             unknown.insert(name.to_owned());
         }
         None
-    });
-    unknown
+    })?;
+    Ok(unknown)
 }
 
 /// Moves what Anys of these types hold into the only field of their stand-in.
-pub(super) fn wrap_opaque(message: &mut DynamicMessage, opaque: &BTreeSet<String>, depth: usize) {
+pub(super) fn wrap_opaque(
+    message: &mut DynamicMessage,
+    opaque: &BTreeSet<String>,
+) -> Result<(), TooDeep> {
     if opaque.is_empty() {
-        return;
+        return Ok(());
     }
-    visit(message, depth, &mut |name, held| {
+    visit(message, MAX_DEPTH, &mut |name, held| {
         // prost encodes bytes by themselves as a message whose field 1 they are.
         opaque.contains(name).then(|| held.encode_to_vec().into())
-    });
+    })
 }
 
 /// Adds the stand-in for a type that nobody knows; a name that no type can have is left out.
@@ -86,38 +98,31 @@ pub(super) fn add_itself(pool: &mut DescriptorPool) {
     }
 }
 
-/// Shows each Any in `message` to `change`, outermost first. Goes into what an Any holds where that type is known.
+/// Shows each Any in `message` to `change`, outermost first. Goes into what an Any holds where
+/// that type is known, `depth` times.
 fn visit(
     message: &mut DynamicMessage,
     depth: usize,
     change: &mut Change<'_>,
-) {
-    if depth == 0 {
-        return;
-    }
+) -> Result<(), TooDeep> {
     if message.descriptor().full_name() == ANY {
-        visit_any(message, depth, change);
-        return;
+        return visit_any(message, depth, change);
     }
-    for (_, value) in message.fields_mut() {
-        visit_value(value, depth, change);
-    }
+    message
+        .fields_mut()
+        .try_for_each(|(_, value)| visit_value(value, depth, change))
 }
 
-fn visit_value(
-    value: &mut Value,
-    depth: usize,
-    change: &mut Change<'_>,
-) {
+fn visit_value(value: &mut Value, depth: usize, change: &mut Change<'_>) -> Result<(), TooDeep> {
     match value {
-        Value::Message(message) => visit(message, depth - 1, change),
+        Value::Message(message) => visit(message, depth, change),
         Value::List(values) => values
             .iter_mut()
-            .for_each(|it| visit_value(it, depth, change)),
+            .try_for_each(|it| visit_value(it, depth, change)),
         Value::Map(values) => values
             .values_mut()
-            .for_each(|it| visit_value(it, depth, change)),
-        _ => {}
+            .try_for_each(|it| visit_value(it, depth, change)),
+        _ => Ok(()),
     }
 }
 
@@ -125,17 +130,20 @@ fn visit_any(
     any: &mut DynamicMessage,
     depth: usize,
     change: &mut Change<'_>,
-) {
+) -> Result<(), TooDeep> {
+    let Some(depth) = depth.checked_sub(1) else {
+        return Err(TooDeep);
+    };
     let url = any
         .get_field_by_number(TYPE_URL)
         .map(|url| url.into_owned());
     let held = any.get_field_by_number(VALUE).map(|held| held.into_owned());
     let (Some(Value::String(url)), Some(Value::Bytes(held))) = (url, held) else {
-        return;
+        return Ok(());
     };
     let name = type_name(&url);
     if name.is_empty() {
-        return;
+        return Ok(());
     }
     let mut changed = change(name, &held);
     if changed.is_none()
@@ -143,14 +151,15 @@ fn visit_any(
         && let Ok(mut inner) = DynamicMessage::decode(held_type, held.clone())
     {
         let mut inner_changed = false;
-        visit(&mut inner, depth - 1, &mut |name, held| {
+        visit(&mut inner, depth, &mut |name, held| {
             let changed = change(name, held);
             inner_changed |= changed.is_some();
             changed
-        });
+        })?;
         changed = inner_changed.then(|| inner.encode_to_vec().into());
     }
     if let Some(bytes) = changed {
         any.set_field_by_number(VALUE, Value::Bytes(bytes));
     }
+    Ok(())
 }

@@ -150,10 +150,7 @@ impl Reflection {
             return Ok(Vec::new());
         }
         if let Some(path) = self.path {
-            return self
-                .ask_at(path, questions)
-                .await
-                .map_err(Failure::from);
+            return self.ask_at(path, questions).await.map_err(Failure::from);
         }
         match self.ask_at(V1, questions.clone()).await {
             Err(status) if status.code() == Code::Unimplemented => {}
@@ -193,7 +190,9 @@ impl Reflection {
         *request.metadata_mut() = self.metadata.clone();
         self.context.apply(&mut request)?;
         // The limit that the user sets is for answers, not for descriptors.
-        request.extensions_mut().insert(MaxDecodingMessageSize(usize::MAX));
+        request
+            .extensions_mut()
+            .insert(MaxDecodingMessageSize(usize::MAX));
         let mut grpc = Grpc::new(self.channel.clone()).max_decoding_message_size(usize::MAX);
         let codec = ProstCodec::<ServerReflectionRequest, ServerReflectionResponse>::default();
         let response = grpc
