@@ -82,8 +82,8 @@ impl catalog_server::Catalog for Catalog {
         self.delay.pass().await;
         let replica = match &self.replica {
             Some(name) => name.clone(),
-            None => request
-                .local_addr()
+            // By the trait's name: tonic has a method of that name for its own transport.
+            None => RequestExt::local_addr(&request)
                 .map(|address| address.to_string())
                 .unwrap_or_default(),
         };
