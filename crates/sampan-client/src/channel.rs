@@ -182,8 +182,8 @@ impl ChannelBuilder {
 
     /// What is known of methods, for calls whose client does not say it by itself: clients that
     /// `sampan-build` generates do.
-    pub fn methods(mut self, methods: &[&'static Method]) -> Self {
-        let methods = methods.iter().map(|method| (method.path(), *method));
+    pub fn methods(mut self, methods: &'static [Method]) -> Self {
+        let methods = methods.iter().map(|method| (method.path(), method));
         self.calls.methods.extend(methods);
         self
     }

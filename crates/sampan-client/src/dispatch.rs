@@ -85,6 +85,7 @@ impl Dispatch {
             progress.sent_to(&live.endpoint);
             match live.connection.send(request).await {
                 Ok(response) => {
+                    live.answers();
                     let call = CallRef {
                         path,
                         endpoint: Arc::clone(&live.endpoint),

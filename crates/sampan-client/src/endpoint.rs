@@ -8,7 +8,7 @@ use sampan_transport::Connection;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -32,6 +32,7 @@ pub(crate) struct Endpoint {
 pub(crate) struct Live {
     pub(crate) endpoint: Arc<Endpoint>,
     pub(crate) connection: Connection<RequestBody>,
+    has_answered: AtomicBool,
 }
 
 /// What a channel knows of one endpoint, at one moment.
@@ -97,6 +98,30 @@ impl Endpoint {
             failed_attempts: self.failed_attempts.load(Relaxed),
             p50: quantiles.map(|[p50, _]| p50),
             p99: quantiles.map(|[_, p99]| p99),
+        }
+    }
+}
+
+// === impl Live ===
+
+impl Live {
+    pub(crate) const fn new(endpoint: Arc<Endpoint>, connection: Connection<RequestBody>) -> Self {
+        Self {
+            endpoint,
+            connection,
+            has_answered: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether any call got a response on this connection.
+    pub(crate) fn has_answered(&self) -> bool {
+        self.has_answered.load(Relaxed)
+    }
+
+    pub(crate) fn answers(&self) {
+        // Written once, so that the line stays shared among cores.
+        if !self.has_answered() {
+            self.has_answered.store(true, Relaxed);
         }
     }
 }

@@ -76,11 +76,17 @@ impl Subchannel {
         self.backoff.failed(rng)
     }
 
-    /// A connection that `lived` this long takes no more calls: how long to wait before the next.
-    pub(crate) fn on_lost(&mut self, lived: Duration, rng: &mut impl Rng) -> Duration {
+    /// A connection takes no more calls, after it `lived` so long and answered some or none: how
+    /// long to wait before the next.
+    pub(crate) fn on_lost(
+        &mut self,
+        lived: Duration,
+        has_answered: bool,
+        rng: &mut impl Rng,
+    ) -> Duration {
         self.state = ConnectivityState::Idle;
         // A server that takes connections only to drop them is not asked in a tight loop.
-        if lived >= self.backoff.policy().initial {
+        if has_answered || lived >= self.backoff.policy().initial {
             self.backoff.reset();
             Duration::ZERO
         } else {
@@ -120,18 +126,19 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_lived_is_replaced_at_once_and_one_that_did_not_is_waited_for() {
+    fn a_connection_that_was_of_use_is_replaced_at_once_and_others_are_waited_for() {
         let (mut subchannel, mut rng) = subchannel();
-        let mut waits = Vec::new();
-        for lived in [0, 0, 0, 60, 0].map(Duration::from_millis) {
+        let mut lost = |lived, has_answered| {
             subchannel.on_connect();
             subchannel.on_connected();
-            waits.push(subchannel.on_lost(lived, &mut rng));
-        }
-        assert!(waits[0] >= Duration::from_millis(40));
-        assert!(waits[2] > waits[0]);
-        assert_eq!(waits[3], Duration::ZERO);
-        assert!(waits[4] <= Duration::from_millis(60));
+            subchannel.on_lost(Duration::from_millis(lived), has_answered, &mut rng)
+        };
+        let first = lost(0, false);
+        assert!(first >= Duration::from_millis(40));
+        assert!(lost(0, false) > first);
+        assert_eq!(lost(60, false), Duration::ZERO);
+        assert_eq!(lost(0, true), Duration::ZERO);
+        assert!(lost(0, false) <= Duration::from_millis(60));
     }
 
     #[test]

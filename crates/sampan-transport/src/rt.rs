@@ -1,6 +1,6 @@
 //! Byte streams as tonic's users have them: by the IO traits of its runtime seam.
 
-pub use hyper::rt::{Read, Write};
+pub use hyper::rt::{Read, ReadBufCursor, Write};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 

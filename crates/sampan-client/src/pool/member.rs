@@ -183,12 +183,10 @@ pub(super) async fn keep_connected(pool: Arc<Pool>, endpoint: Arc<Endpoint>) {
             Ok(connection) => {
                 let since = Instant::now();
                 let closed = connection.closed();
-                let live = Arc::new(Live {
-                    endpoint: Arc::clone(&endpoint),
-                    connection,
-                });
+                let live = Arc::new(Live::new(Arc::clone(&endpoint), connection));
+                let shown = Arc::clone(&live);
                 pool.update_member(&endpoint, |member| {
-                    member.live = Some(live);
+                    member.live = Some(shown);
                     member.failure = None;
                     member.subchannel.on_connected();
                 });
@@ -199,7 +197,10 @@ pub(super) async fn keep_connected(pool: Arc<Pool>, endpoint: Arc<Endpoint>) {
                 );
                 pool.update_member(&endpoint, |member| {
                     member.live = None;
-                    member.subchannel.on_lost(since.elapsed(), &mut rand::rng())
+                    let has_answered = live.has_answered();
+                    member
+                        .subchannel
+                        .on_lost(since.elapsed(), has_answered, &mut rand::rng())
                 })
             }
         };
