@@ -22,6 +22,7 @@ pub use connection::{CallError, Connection, TransportError};
 pub use incoming::{BodyError, Incoming, ResetReason};
 pub use listen::{ListenError, ListenSettings, Listener, Socket, TcpKeepalive};
 pub use peer::PeerInfo;
+pub use rustls_pki_types::CertificateDer;
 pub use preface::Spoken;
 pub use serve::{Http2Settings, Protocols, ServeError, ServeSettings, serve_connection};
 pub use tls::{ServerTls, ServerTlsError, ServerTlsSettings};

@@ -120,6 +120,23 @@ impl Listener {
         }
     }
 
+    /// Takes over a socket that is bound and listens already.
+    ///
+    /// # Errors
+    /// When the socket cannot be set up or has no address.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn from_std(
+        socket: std::net::TcpListener,
+        settings: &ListenSettings,
+    ) -> Result<Self, io::Error> {
+        bind::set_up(socket2::SockRef::from(&socket), settings)?;
+        let address = Address::Tcp(socket.local_addr()?);
+        let socket = ListeningSocket::Tcp(TcpListener::from_std(socket)?);
+        Ok(Self { socket, address })
+    }
+
     /// The address listened on, with the port that was taken.
     #[must_use]
     pub const fn local_address(&self) -> &Address {

@@ -13,7 +13,7 @@ pub struct PeerInfo(Arc<Ends>);
 struct Ends {
     remote: Option<Address>,
     local: Option<Address>,
-    certificates: Option<Vec<CertificateDer<'static>>>,
+    certificates: Option<Arc<Vec<CertificateDer<'static>>>>,
 }
 
 // === impl PeerInfo ===
@@ -44,7 +44,7 @@ impl PeerInfo {
     /// Adds the certificates that the peer has shown, leaf first.
     #[must_use]
     pub fn with_certificates(mut self, certificates: Vec<CertificateDer<'static>>) -> Self {
-        Arc::make_mut(&mut self.0).certificates = Some(certificates);
+        Arc::make_mut(&mut self.0).certificates = Some(Arc::new(certificates));
         self
     }
 
@@ -64,8 +64,8 @@ impl PeerInfo {
     /// The certificates that the peer has shown and that were verified, leaf first. None
     /// without TLS and when no certificate was shown.
     #[must_use]
-    pub fn certificates(&self) -> Option<&[CertificateDer<'static>]> {
-        self.0.certificates.as_deref()
+    pub fn certificates(&self) -> Option<&Arc<Vec<CertificateDer<'static>>>> {
+        self.0.certificates.as_ref()
     }
 
     pub(crate) fn of_tcp(io: &TcpStream) -> Self {

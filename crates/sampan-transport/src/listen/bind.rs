@@ -1,7 +1,7 @@
 //! Sets up listening sockets. What is set on them holds for the connections they accept.
 
 use super::ListenSettings;
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 use std::{
     io,
     net::SocketAddr,
@@ -17,6 +17,15 @@ pub(super) fn tcp(address: SocketAddr, settings: &ListenSettings) -> io::Result<
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     // A restarted server takes its port back although old connections linger in TIME_WAIT.
     socket.set_reuse_address(true)?;
+    set_up((&socket).into(), settings)?;
+    socket.bind(&address.into())?;
+    socket.listen(settings.backlog.into())?;
+    TcpListener::from_std(socket.into())
+}
+
+/// What accepted connections take over.
+#[allow(clippy::needless_pass_by_value, reason = "a SockRef is a reference")]
+pub(super) fn set_up(socket: SockRef<'_>, settings: &ListenSettings) -> io::Result<()> {
     socket.set_nonblocking(true)?;
     socket.set_tcp_nodelay(settings.nodelay)?;
     if let Some(keepalive) = settings.keepalive {
@@ -31,9 +40,7 @@ pub(super) fn tcp(address: SocketAddr, settings: &ListenSettings) -> io::Result<
     }
     #[cfg(target_os = "linux")]
     socket.set_tcp_user_timeout(settings.user_timeout)?;
-    socket.bind(&address.into())?;
-    socket.listen(settings.backlog.into())?;
-    TcpListener::from_std(socket.into())
+    Ok(())
 }
 
 pub(super) fn unix(path: &Path, settings: &ListenSettings) -> io::Result<UnixListener> {

@@ -1,0 +1,164 @@
+//! A server's settings, and where they come from.
+
+mod env;
+mod value;
+
+use sampan_container::{Grant, Plan};
+use sampan_transport::{Address, ListenSettings, ServeSettings, ServerTls};
+use std::{fmt, net::TcpListener, time::Duration};
+
+pub(crate) use env::{log_filter, probe_for_health};
+
+/// All that a server does besides its services.
+#[derive(Debug)]
+pub(crate) struct Config {
+    pub(crate) listen: Vec<Listen>,
+    pub(crate) probe: Option<Address>,
+    pub(crate) lame_duck: Duration,
+    pub(crate) drain_timeout: Duration,
+    /// None: by the container's memory.
+    pub(crate) max_connections: Option<usize>,
+    pub(crate) longest_call: Option<Duration>,
+    pub(crate) sockets: ListenSettings,
+    pub(crate) connections: ServeSettings,
+    pub(crate) tls: Option<ServerTls>,
+}
+
+#[derive(Debug)]
+pub(crate) enum Listen {
+    At(Address),
+    On(TcpListener),
+}
+
+/// An environment key that [`Server::from_env`](crate::Server::from_env) or
+/// [`run`](crate::run) reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EnvironmentKey {
+    /// Its name.
+    pub name: &'static str,
+    /// What holds when it is not set; empty: nothing.
+    pub default: &'static str,
+    /// What it sets.
+    pub meaning: &'static str,
+}
+
+/// Every key of the environment that a server knows. Any other one that begins with `SAMPAN_`
+/// is refused, so that a misspelt one is noticed.
+pub const ENVIRONMENT: &[EnvironmentKey] = &[
+    key("PORT", "50051", "the port to listen on; 0 takes a free one"),
+    key(
+        "SAMPAN_HOST",
+        "0.0.0.0",
+        "the IP address to listen on, for calls and for probes",
+    ),
+    key(
+        "SAMPAN_UNIX_SOCKET",
+        "",
+        "the path of a Unix socket to listen on as well",
+    ),
+    key(
+        "SAMPAN_PROBE_PORT",
+        "9090",
+        "the port of /health, /ready and /metrics; off: none",
+    ),
+    key(
+        "SAMPAN_LAME_DUCK",
+        "5s",
+        "how long calls are still accepted after SIGTERM",
+    ),
+    key(
+        "SAMPAN_DRAIN_TIMEOUT",
+        "25s",
+        "how long the whole drain may take, lame duck included",
+    ),
+    key(
+        "SAMPAN_MAX_CONNECTIONS",
+        "",
+        "connections at once; not set: one per 64 KiB of 70 % of the container's memory, at most 10000",
+    ),
+    key(
+        "SAMPAN_MAX_CONCURRENT_STREAMS",
+        "256",
+        "calls at once on a connection",
+    ),
+    key(
+        "SAMPAN_LOG",
+        "info",
+        "what is logged, as tracing's filters say it; RUST_LOG if not set",
+    ),
+];
+
+const fn key(name: &'static str, default: &'static str, meaning: &'static str) -> EnvironmentKey {
+    EnvironmentKey {
+        name,
+        default,
+        meaning,
+    }
+}
+
+/// Every fault of a configuration.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct ConfigError {
+    faults: Vec<String>,
+}
+
+// === impl Config ===
+
+impl Config {
+    pub(crate) fn plan(&self) -> usize {
+        let by_memory = || Plan::new(Grant::of_this_process()).max_connections;
+        self.max_connections.unwrap_or_else(by_memory)
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: Vec::new(),
+            probe: None,
+            lame_duck: Duration::from_secs(5),
+            drain_timeout: Duration::from_secs(25),
+            max_connections: None,
+            longest_call: None,
+            sockets: ListenSettings::default(),
+            connections: ServeSettings::default(),
+            tls: None,
+        }
+    }
+}
+
+// === impl ConfigError ===
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.faults.as_slice() {
+            [fault] => write!(f, "the environment is wrong: {fault}"),
+            faults => {
+                write!(f, "the environment is wrong in {} places:", faults.len())?;
+                faults.iter().try_for_each(|fault| write!(f, "\n  {fault}"))
+            }
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documentation_has_every_key_with_its_default() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/configuration.md");
+        let text = std::fs::read_to_string(path).unwrap();
+        for key in ENVIRONMENT {
+            let default = match key.default {
+                "" => "–".to_owned(),
+                default => format!("`{default}`"),
+            };
+            let row = format!("| `{}` | {default} | {} |", key.name, key.meaning);
+            assert!(text.contains(&row), "docs/configuration.md lacks\n{row}");
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! grpc.health.v1 of the server and of each of its services.
+
+use tonic_health::{
+    ServingStatus,
+    pb::health_server::HealthServer,
+    server::{HealthReporter, HealthService},
+};
+
+/// What health checks are answered, on the service port and on the probe port.
+#[derive(Debug)]
+pub(crate) struct Health {
+    names: Vec<String>,
+    calls: HealthReporter,
+    probes: HealthReporter,
+}
+
+// === impl Health ===
+
+impl Health {
+    /// Reports SERVING for the whole server ("") and for each of `names`.
+    pub(crate) async fn serving<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut names: Vec<_> = names.into_iter().map(str::to_owned).collect();
+        names.push(String::new());
+        let health = Self {
+            names,
+            calls: HealthReporter::new(),
+            probes: HealthReporter::new(),
+        };
+        health.report(ServingStatus::Serving).await;
+        health
+    }
+
+    /// The service for the port of calls.
+    pub(crate) fn for_calls(&self) -> HealthServer<HealthService> {
+        HealthServer::new(HealthService::from_health_reporter(self.calls.clone()))
+    }
+
+    /// The service for the probe port.
+    pub(crate) fn for_probes(&self) -> HealthServer<HealthService> {
+        HealthServer::new(HealthService::from_health_reporter(self.probes.clone()))
+    }
+
+    pub(crate) async fn not_serving(&self) {
+        self.report(ServingStatus::NotServing).await;
+    }
+
+    /// Ends the watches on the port of calls, which otherwise hold up the drain to its cap.
+    pub(crate) async fn end_watches(&self) {
+        let mut calls = self.calls.clone();
+        for name in &self.names {
+            calls.clear_service_status(name).await;
+        }
+    }
+
+    async fn report(&self, status: ServingStatus) {
+        for name in &self.names {
+            self.calls.set_service_status(name, status).await;
+            self.probes.set_service_status(name, status).await;
+        }
+    }
+}
