@@ -270,9 +270,9 @@ fn tls_hint(error: &io::Error) -> Option<&'static str> {
     let error = error.get_ref()?.downcast_ref::<rustls::Error>();
     match error {
         Some(rustls::Error::InvalidMessage(_)) => Some("TLS against plaintext? Use http://"),
-        Some(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer)) => {
-            Some("give the channel the roots that signed the server's certificate")
-        }
+        Some(rustls::Error::InvalidCertificate(
+            rustls::CertificateError::UnknownIssuer | rustls::CertificateError::BadSignature,
+        )) => Some("give the channel the roots that signed the server's certificate"),
         Some(rustls::Error::InvalidCertificate(
             rustls::CertificateError::NotValidForName
             | rustls::CertificateError::NotValidForNameContext { .. },
