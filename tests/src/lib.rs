@@ -1,1 +1,1 @@
-//! tests.
+//! Whole-system tests of Sampan; see `tests/`.

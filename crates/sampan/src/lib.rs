@@ -1,1 +1,71 @@
-//! sampan.
+#![doc = include_str!("../README.md")]
+
+#[cfg(any(feature = "client", feature = "server"))]
+mod error;
+pub mod transport;
+
+#[cfg(any(feature = "client", feature = "server"))]
+pub use error::Error;
+#[cfg(feature = "client")]
+pub use sampan_client::{Channel, ChannelBuilder};
+pub use sampan_middleware::Body;
+#[cfg(feature = "server")]
+pub use sampan_server::{RequestExt, Server};
+pub use sampan_transport::Address;
+pub use tonic::{Code, Extensions, Request, Response, Status, Streaming, async_trait, metadata};
+
+/// How a channel chooses among endpoints, and what it knows of them.
+#[cfg(feature = "client")]
+pub mod client {
+    pub use sampan_client::*;
+}
+
+/// How a server listens, limits and drains.
+#[cfg(feature = "server")]
+pub mod server {
+    pub use sampan_server::*;
+}
+
+/// What .proto files say about methods.
+pub mod policy {
+    pub use sampan_wire::policy::*;
+}
+
+/// Includes what `sampan_build` generated for a package: `sampan::include_proto!("orders.v1");`
+#[macro_export]
+macro_rules! include_proto {
+    ($package:literal) => {
+        include!(concat!(env!("OUT_DIR"), "/", $package, ".rs"));
+    };
+}
+
+/// Runs a service's binary and gives its exit code: call it from `main`.
+///
+/// Understands `health` (asks the running service's probe port; for a container's
+/// HEALTHCHECK), `--help` and `--version`; anything else on the command line is refused with
+/// exit code 64 and what was meant. Errors are printed with their causes and a hint; a wrong
+/// configuration is exit code 64, any other failure 1. Runs `service` on a current-thread
+/// runtime and logs to standard error as `SAMPAN_LOG` asks.
+#[cfg(feature = "server")]
+pub fn run<F, Fut>(name: &str, service: F) -> std::process::ExitCode
+where
+    F: FnOnce() -> Fut,
+    Fut: Future<Output = Result<(), Error>>,
+{
+    sampan_server::run_with(
+        name,
+        service,
+        |error: &Error| {
+            if error.is_configuration() { 64 } else { 1 }
+        },
+    )
+}
+
+/// What generated code uses. Not for others: it changes without notice.
+#[doc(hidden)]
+pub mod __codegen {
+    #[cfg(feature = "client")]
+    pub use sampan_client::{Channel, Error};
+    pub use sampan_wire::{Code, policy::*};
+    pub use {prost, prost_types, tonic, tonic_prost};
+}

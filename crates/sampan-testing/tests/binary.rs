@@ -1,0 +1,135 @@
+//! A service's binary as an operator meets it: arguments, keys, ports, health, drain.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    net::TcpListener,
+    process::{Child, Command, Output, Stdio},
+};
+
+fn echo(keys: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sampan-echo"));
+    command
+        .env_clear()
+        .env("SAMPAN_HOST", "127.0.0.1")
+        .env("PORT", "0");
+    command
+        .env("SAMPAN_PROBE_PORT", "0")
+        .envs(keys.iter().copied());
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+fn refused(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(64), "{output:?}");
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// A running binary, killed with this value.
+struct Running {
+    child: Child,
+    log: BufReader<std::process::ChildStderr>,
+}
+
+impl Running {
+    /// Starts it and waits until it listens.
+    fn start(mut command: Command) -> Self {
+        let mut child = command.spawn().unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap());
+        let mut seen = String::new();
+        while !seen.contains("listening on") {
+            assert_ne!(log.read_line(&mut seen).unwrap(), 0, "it ended:\n{seen}");
+        }
+        Self { child, log }
+    }
+
+    /// Asks it to end, and gives its exit code and the rest of its log.
+    fn end(mut self) -> (Option<i32>, String) {
+        let pid = self.child.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
+        let mut rest = String::new();
+        self.log.read_to_string(&mut rest).unwrap();
+        (self.child.wait().unwrap().code(), rest)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Already gone is as good.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+}
+
+#[test]
+fn an_unknown_argument_is_refused_with_what_was_meant() {
+    let text = refused(&echo(&[]).arg("helth").output().unwrap());
+    assert!(
+        text.contains("helth") && text.contains("did you mean") && text.contains("health"),
+        "{text}"
+    );
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_what_was_meant() {
+    let text = refused(&echo(&[("SAMPAN_PROB_PORT", "1")]).output().unwrap());
+    assert!(
+        text.contains("SAMPAN_PROB_PORT") && text.contains("SAMPAN_PROBE_PORT"),
+        "{text}"
+    );
+}
+
+#[test]
+fn all_wrong_values_are_told_at_once() {
+    let keys = [("PORT", "many"), ("SAMPAN_LAME_DUCK", "5 parsecs")];
+    let text = refused(&echo(&keys).output().unwrap());
+    assert!(
+        text.contains("many") && text.contains("5 parsecs"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_taken_port_is_told_by_its_address() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let port = address.port().to_string();
+    let output = echo(&[("PORT", &port)]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        text.contains(&address.to_string()) && text.contains("in use"),
+        "{text}"
+    );
+}
+
+#[test]
+fn health_is_told_while_it_serves_and_not_after() {
+    let probe = free_port().to_string();
+    let keys = [
+        ("SAMPAN_PROBE_PORT", probe.as_str()),
+        ("SAMPAN_LAME_DUCK", "0s"),
+    ];
+    let service = Running::start(echo(&keys));
+    let health = || echo(&keys).arg("health").output().unwrap().status.code();
+    assert_eq!(health(), Some(0));
+    let (code, log) = service.end();
+    assert_eq!(code, Some(0), "{log}");
+    assert_eq!(health(), Some(1));
+}
