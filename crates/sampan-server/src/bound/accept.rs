@@ -7,7 +7,12 @@ use http::{Request, Response};
 use http_body::Body as HttpBody;
 use sampan_middleware::metrics::ServerMetrics;
 use sampan_transport::{Incoming, Listener, PeerInfo, ServeSettings, ServerTls, serve_connection};
-use std::{convert::Infallible, fmt, pin::pin, sync::Arc};
+use std::{
+    convert::Infallible,
+    fmt,
+    pin::pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
@@ -25,7 +30,8 @@ pub(crate) type Accepted = Result<(Box<dyn Io>, PeerInfo), BoxError>;
 
 /// What is served: a service whose type is forgotten, at one box per connection.
 pub(crate) struct Served {
-    service: Box<dyn ServeAny>,
+    // Locked once per connection: services of users need not be Sync.
+    service: Mutex<Box<dyn ServeAny>>,
     metrics: Option<ServerMetrics>,
 }
 
@@ -43,7 +49,7 @@ pub(super) struct Stop(watch::Receiver<Phase>);
 
 /// Serves what is accepted at all addresses of a server.
 pub(super) struct Acceptor {
-    service: Box<dyn ServeAny>,
+    service: Mutex<Box<dyn ServeAny>>,
     setup: Arc<Setup>,
     free: Arc<Semaphore>,
     max_connections: usize,
@@ -81,6 +87,11 @@ pub(super) fn connections(listener: Listener) -> impl Stream<Item = Accepted> {
     })
 }
 
+/// A service whose clone panicked is as good as before: nothing was changed.
+fn lock(service: &Mutex<Box<dyn ServeAny>>) -> MutexGuard<'_, Box<dyn ServeAny>> {
+    service.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 // === impl Acceptor ===
 
 impl Acceptor {
@@ -92,7 +103,7 @@ impl Acceptor {
     ) -> Self {
         let max_connections = max_connections.min(Semaphore::MAX_PERMITS);
         Self {
-            service: served.service.duplicate(),
+            service: Mutex::new(lock(&served.service).duplicate()),
             setup: Arc::new(Setup { settings, tls }),
             free: Arc::new(Semaphore::new(max_connections)),
             max_connections,
@@ -167,9 +178,8 @@ impl Acceptor {
             );
             return;
         };
-        let connection = self
-            .service
-            .serve(io, peer, Arc::clone(&self.setup), stop.clone());
+        let setup = Arc::clone(&self.setup);
+        let connection = lock(&self.service).serve(io, peer, setup, stop.clone());
         connections.spawn(log_end(connection, permit));
     }
 }
@@ -226,7 +236,7 @@ impl Served {
         B::Error: Into<BoxError>,
     {
         Self {
-            service: Box::new(Typed(service)),
+            service: Mutex::new(Box::new(Typed(service))),
             metrics,
         }
     }
