@@ -139,14 +139,20 @@ impl<N: Handle + Sync> Handle for DeadlineLayer<N> {
             .into_iter()
             .chain(head_deadline)
             .min_by_key(|d| d.at);
-        let response = match until_head {
-            None => self.next.handle(call).await?,
-            Some(Deadline { at, limit }) => tokio::select! {
-                // An answer that is there is not thrown away.
-                biased;
-                response = self.next.handle(call) => response?,
-                () = sleep_until(at) => return Err(exceeded(limit, progress)),
-            },
+        let timer = async {
+            match until_head {
+                None => std::future::pending().await,
+                Some(Deadline { at, limit }) => {
+                    sleep_until(at).await;
+                    limit
+                }
+            }
+        };
+        let response = tokio::select! {
+            // An answer that is there is not thrown away.
+            biased;
+            response = self.next.handle(call) => response?,
+            limit = timer => return Err(exceeded(limit, progress)),
         };
         Ok(response.map(|body| DeadlineBody {
             body: Some(body),

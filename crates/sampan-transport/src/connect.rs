@@ -53,8 +53,8 @@ pub enum ConnectError {
     #[error("no connection within {0:?}")]
     TimedOut(Duration),
     /// The socket could not be connected.
-    #[error("cannot connect")]
-    Socket(#[source] io::Error),
+    #[error(transparent)]
+    Socket(io::Error),
     /// The TLS handshake failed.
     #[error("TLS handshake failed")]
     Tls(#[source] io::Error),

@@ -41,11 +41,11 @@ impl Authority {
 }
 
 /// Answers each request with the number of certificates that its client showed.
-fn start(settings: ServerTlsSettings) -> Address {
+fn start(settings: &ServerTlsSettings) -> Address {
     let listener =
         Listener::bind(&"127.0.0.1:0".parse().unwrap(), &ListenSettings::default()).unwrap();
     let address = listener.local_address().clone();
-    let tls = ServerTls::new(&settings, Protocols::Http2).unwrap();
+    let tls = ServerTls::new(settings, Protocols::Http2).unwrap();
     tokio::spawn(async move {
         loop {
             let socket = listener.accept().await;
@@ -87,7 +87,7 @@ async fn ask(connection: &Connection<Full<Bytes>>) -> Option<String> {
 #[tokio::test]
 async fn a_client_that_trusts_the_authority_is_served() {
     let authority = Authority::new();
-    let address = start(ServerTlsSettings::new(authority.issue("shop.test")));
+    let address = start(&ServerTlsSettings::new(authority.issue("shop.test")));
     let tls = ClientTls::new().with_roots(authority.certificate.clone());
     let connection = dial(&address, &tls).await.unwrap();
     assert_eq!(ask(&connection).await.unwrap(), "0");
@@ -98,7 +98,7 @@ async fn a_client_certificate_reaches_the_server_and_its_lack_is_told() {
     let authority = Authority::new();
     let mut settings = ServerTlsSettings::new(authority.issue("shop.test"));
     settings.client_ca = Some(authority.certificate.clone());
-    let address = start(settings);
+    let address = start(&settings);
     let tls = ClientTls::new().with_roots(authority.certificate.clone());
     let known = tls.clone().with_identity(authority.issue("orders"));
     let connection = dial(&address, &known).await.unwrap();
@@ -111,7 +111,7 @@ async fn a_client_certificate_reaches_the_server_and_its_lack_is_told() {
 #[tokio::test]
 async fn strangers_and_wrong_names_are_refused_with_a_hint_and_skipping_the_check_accepts_them() {
     let (authority, other) = (Authority::new(), Authority::new());
-    let address = start(ServerTlsSettings::new(authority.issue("shop.test")));
+    let address = start(&ServerTlsSettings::new(authority.issue("shop.test")));
     let cases = [
         (
             ClientTls::new().with_roots(other.certificate.clone()),
@@ -136,7 +136,7 @@ async fn strangers_and_wrong_names_are_refused_with_a_hint_and_skipping_the_chec
 #[tokio::test]
 async fn a_domain_name_overrides_the_targets_host() {
     let authority = Authority::new();
-    let address = start(ServerTlsSettings::new(authority.issue("real.test")));
+    let address = start(&ServerTlsSettings::new(authority.issue("real.test")));
     let tls = ClientTls::new()
         .with_roots(authority.certificate.clone())
         .with_domain_name("real.test");

@@ -145,6 +145,10 @@ impl Members {
         let mut failures = self.list.iter().filter_map(|member| member.failure.clone());
         let first = failures.next()?;
         let what = match failures.count() {
+            // A target that is an address stands in the failure already.
+            0 if self.list.iter().any(|one| one.endpoint.label() == name) => {
+                "cannot connect".to_owned()
+            }
             0 => format!("cannot connect to {name}"),
             more => format!("cannot connect to any of {} endpoints of {name}", more + 1),
         };
