@@ -78,7 +78,8 @@ const USER_AGENT: &str = concat!("sampan/", env!("CARGO_PKG_VERSION"));
 impl Channel {
     /// A channel to `target` with the default settings.
     ///
-    /// `dns:///host:port` or `host:port` means every address of the name; `static:///a:1,b:2`
+    /// `dns:///host:port` or `host:port` means every address of the name (with a name server of
+    /// your own, `dns://10.0.0.2:53/host:port`); `static:///a:1,b:2`
     /// several places; `ipv4:`, `ipv6:` and `unix:PATH` addresses; `http://` and `https://` what
     /// tonic means by them.
     ///

@@ -45,7 +45,7 @@ impl ResolveError {
     pub(crate) const fn hint(&self) -> &'static str {
         match self {
             Self::NoAddress { .. } => "is the name right, and does its service run?",
-            Self::Failed { .. } => "does the name server in /etc/resolv.conf answer?",
+            Self::Failed { .. } => "does the name server answer?",
         }
     }
 }
@@ -56,7 +56,7 @@ impl Resolver {
     pub(crate) fn new(place: Place, route: Arc<Route>) -> Self {
         match place {
             Place::Address(address) => Self::Fixed(Fixed::new(Site { address, route })),
-            Place::Name { host, port } => Self::Dns(Dns::new(host, port, route)),
+            Place::Name { host, port, server } => Self::Dns(Dns::new(host, port, server, route)),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! | text | means |
 //! |---|---|
 //! | `orders:50051`, `dns:///orders:50051`, `dns:orders:50051` | every address of a name |
+//! | `dns://10.0.0.2:53/orders:50051` | the same, by this name server |
 //! | `10.0.0.7:50051`, `ipv4:10.0.0.7:50051,10.0.0.8:50051`, `ipv6:[::1]:50051` | addresses |
 //! | `static:///a:1,10.0.0.7:2` | several names or addresses |
 //! | `unix:run/orders.sock`, `unix:///run/orders.sock` | a Unix socket |
@@ -29,8 +30,13 @@ pub(crate) struct Target {
 pub(crate) enum Place {
     /// Needs no resolver.
     Address(Address),
-    /// Stands for every address that the name has.
-    Name { host: String, port: u16 },
+    /// Stands for every address that the name has, asked of this name server or of the
+    /// system's.
+    Name {
+        host: String,
+        port: u16,
+        server: Option<SocketAddr>,
+    },
 }
 
 /// What a target says about TLS.
@@ -87,7 +93,7 @@ impl Target {
         let (scheme, rest) = split_scheme(text)?;
         let mut security = Security::Unsaid;
         let places = match scheme {
-            "dns" => vec![Place::read(after_slashes(scheme, rest)?, None)?],
+            "dns" => vec![read_dns(rest)?],
             "static" => read_list(after_slashes(scheme, rest)?, |part| Place::read(part, None))?,
             "ipv4" | "ipv6" => {
                 let wants_v4 = scheme == "ipv4";
@@ -163,23 +169,45 @@ fn split_scheme(text: &str) -> Result<(&str, &str), String> {
     Err(format!("unknown scheme \"{scheme}\"{meant}"))
 }
 
-/// What stands after `dns:` or `dns:///`.
+/// What stands after `static:` or `static:///`.
 fn after_slashes<'a>(scheme: &str, rest: &'a str) -> Result<&'a str, String> {
     if let Some(rest) = rest.strip_prefix("///") {
         return Ok(rest);
     }
     match rest.strip_prefix("//") {
         None => Ok(rest.strip_prefix('/').unwrap_or(rest)),
-        Some(rest) => match rest.split_once('/') {
-            None => Err(format!(
-                "one slash is missing: write \"{scheme}:///{rest}\""
-            )),
-            Some((server, name)) => Err(format!(
-                "\"{server}\" would be a server to ask, which is not supported: \
-                 write \"{scheme}:///{name}\""
-            )),
-        },
+        Some(rest) => {
+            let list = rest.split_once('/').map_or(rest, |(_, list)| list);
+            Err(format!("write \"{scheme}:///{list}\""))
+        }
     }
+}
+
+fn read_dns(rest: &str) -> Result<Place, String> {
+    let Some((server, name)) = rest
+        .strip_prefix("//")
+        .filter(|rest| !rest.starts_with('/'))
+        .and_then(|rest| rest.split_once('/'))
+    else {
+        return Place::read(after_slashes("dns", rest)?, None);
+    };
+    let address = server
+        .parse()
+        .or_else(|_| server.parse().map(|ip| SocketAddr::new(ip, 53)))
+        .map_err(|_| {
+            format!(
+                "\"{server}\" would be a name server, and is no IP address: \
+                 write \"dns:///{name}\""
+            )
+        })?;
+    Ok(match Place::read(name, None)? {
+        Place::Name { host, port, .. } => Place::Name {
+            host,
+            port,
+            server: Some(address),
+        },
+        place @ Place::Address(_) => place,
+    })
 }
 
 fn read_list(
@@ -273,6 +301,7 @@ impl Place {
         Ok(Self::Name {
             host: host.to_owned(),
             port,
+            server: None,
         })
     }
 
@@ -287,7 +316,7 @@ impl Place {
         match self {
             Self::Address(Address::Tcp(address)) => address.to_string(),
             Self::Address(Address::Unix(_)) => "localhost".to_owned(),
-            Self::Name { host, port } => format!("{host}:{port}"),
+            Self::Name { host, port, .. } => format!("{host}:{port}"),
         }
     }
 }
@@ -301,6 +330,7 @@ mod tests {
         Place::Name {
             host: host.to_owned(),
             port,
+            server: None,
         }
     }
 
@@ -341,6 +371,26 @@ mod tests {
     }
 
     #[test]
+    fn a_name_server_can_be_named() {
+        for (text, server) in [
+            ("dns://10.0.0.2/orders:1", "10.0.0.2:53"),
+            ("dns://[::1]:5353/orders:1", "[::1]:5353"),
+        ] {
+            let target: Target = text.parse().unwrap();
+            let server = Some(server.parse().unwrap());
+            let host = "orders".to_owned();
+            assert_eq!(
+                target.places(),
+                [Place::Name {
+                    host,
+                    port: 1,
+                    server
+                }]
+            );
+        }
+    }
+
+    #[test]
     fn authority_and_security_follow_from_the_text() {
         let read = |text: &str| text.parse::<Target>().unwrap();
         assert_eq!(read("dns:///orders:50051").authority(), "orders:50051");
@@ -358,7 +408,8 @@ mod tests {
             ("", "give host:port"),
             ("orders", "write \"orders:50051\""),
             ("dns://orders:50051", "write \"dns:///orders:50051\""),
-            ("dns://8.8.8.8/orders:1", "write \"dns:///orders:1\""),
+            ("dns://server/orders:1", "write \"dns:///orders:1\""),
+            ("static://a:1", "write \"static:///a:1\""),
             ("dsn:///orders:1", "did you mean \"dns:\"?"),
             ("htpps://orders", "did you mean \"https:\"?"),
             ("xds:///orders", "\"xds\" targets are not supported"),

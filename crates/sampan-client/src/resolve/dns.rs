@@ -7,8 +7,8 @@ use super::{Resolve, ResolveError};
 use crate::site::{Route, Site};
 use hickory_resolver::{
     Hosts, Resolver,
-    config::{LookupIpStrategy, ResolveHosts},
-    net::NetError,
+    config::{LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig},
+    net::{NetError, runtime::TokioRuntimeProvider},
     proto::{
         op::Query,
         rr::{Name, RecordType},
@@ -30,19 +30,33 @@ const QUESTION_LIMIT: Duration = Duration::from_secs(2);
 pub(crate) struct Dns {
     host: String,
     port: u16,
+    /// Asked instead of the system's.
+    server: Option<SocketAddr>,
     route: Arc<Route>,
 }
 
 // === impl Dns ===
 
 impl Dns {
-    pub(crate) const fn new(host: String, port: u16, route: Arc<Route>) -> Self {
-        Self { host, port, route }
+    pub(crate) const fn new(
+        host: String,
+        port: u16,
+        server: Option<SocketAddr>,
+        route: Arc<Route>,
+    ) -> Self {
+        Self {
+            host,
+            port,
+            server,
+            route,
+        }
     }
 
     async fn lookup(&self) -> Result<Vec<IpAddr>, ResolveError> {
         // The order of a usual libc: files, then DNS.
-        if let Some(known) = known_without_dns(&self.host) {
+        if self.server.is_none()
+            && let Some(known) = known_without_dns(&self.host)
+        {
             return Ok(known);
         }
         let answer = tokio::time::timeout(LIMIT, self.ask()).await;
@@ -59,7 +73,13 @@ impl Dns {
 
     async fn ask(&self) -> Result<Vec<IpAddr>, NetError> {
         // Built for each lookup: it holds no sockets, and what resolv.conf says may change.
-        let mut builder = Resolver::builder_tokio()?;
+        let mut builder = match self.server {
+            None => Resolver::builder_tokio()?,
+            Some(server) => {
+                let config = ResolverConfig::from_name_servers(vec![name_server(server)]);
+                Resolver::builder_with_config(config, TokioRuntimeProvider::default())
+            }
+        };
         let options = builder.options_mut();
         options.cache_size = 0;
         options.timeout = QUESTION_LIMIT;
@@ -94,6 +114,14 @@ impl Resolve for Dns {
         });
         Ok(sites.collect())
     }
+}
+
+fn name_server(address: SocketAddr) -> NameServerConfig {
+    let mut server = NameServerConfig::udp_and_tcp(address.ip());
+    for connection in &mut server.connections {
+        connection.port = address.port();
+    }
+    server
 }
 
 /// What the hosts file says, or what `localhost` always is (RFC 6761).

@@ -8,5 +8,6 @@ mod deadlines;
 mod endpoints;
 mod faults;
 mod lifetimes;
+mod names;
 mod retries;
 mod support;
