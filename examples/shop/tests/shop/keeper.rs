@@ -32,6 +32,7 @@ impl Kept {
         }
         let keeper = KeeperClient::dial(format!("static:///127.0.0.1:{}", port + 100)).unwrap();
         Self {
+            program,
             process,
             keeper,
             replica: format!("static:///127.0.0.1:{port}"),

@@ -85,10 +85,8 @@ impl Program {
 
     /// Asks it for its health, as a container's HEALTHCHECK does; gives the exit code.
     pub(crate) async fn health(&self) -> Option<i32> {
-        within(self.command().arg("health").status())
-            .await
-            .unwrap()
-            .code()
+        let output = within(self.command().arg("health").output()).await;
+        output.unwrap().status.code()
     }
 
     fn spawn(&self) -> Child {
