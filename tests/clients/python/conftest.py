@@ -15,6 +15,10 @@ PROTOS = ["sampan/testing/v1/echo.proto", "sampan/v1/options.proto"]
 # Where sampan-echo listens, as grpcio writes it: 127.0.0.1:PORT and unix:PATH.
 TARGETS = {"tcp": os.environ["ECHO_TCP"], "unix": os.environ["ECHO_UNIX"]}
 
+# grpcio makes the authority of a Unix socket from its path (%2Ftmp%2F…), which HTTP/2 servers
+# that check authorities refuse, hyper among them.
+AUTHORITY = ("grpc.default_authority", "localhost")
+
 
 def pytest_configure(config):
     """Generates the stubs by the stock plugin, before any test imports them."""
@@ -32,11 +36,15 @@ def target(request):
     return TARGETS[request.param]
 
 
+@pytest.fixture(scope="session")
+def authority():
+    return AUTHORITY
+
+
 @pytest.fixture(scope="module")
 def channel(target):
-    # No retries of grpcio's own: a test sees what the server did. Its limit on received
-    # messages is lifted to see the server's.
-    options = [("grpc.enable_retries", 0), ("grpc.max_receive_message_length", -1)]
+    # No retries of grpcio's own, so that a test sees what the server did; and any answer is taken.
+    options = [AUTHORITY, ("grpc.enable_retries", 0), ("grpc.max_receive_message_length", -1)]
     with grpc.insecure_channel(target, options=options) as opened:
         yield opened
 

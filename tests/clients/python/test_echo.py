@@ -166,11 +166,11 @@ def test_more_calls_at_once_than_one_connection_has_streams(echo):
     assert [call.result().text for call in calls] == [str(index) for index in range(600)]
 
 
-def test_asyncio_calls_in_both_directions(target):
+def test_asyncio_calls_in_both_directions(target, authority):
     from sampan.testing.v1 import echo_pb2_grpc
 
     async def talk():
-        async with grpc.aio.insecure_channel(target) as channel:
+        async with grpc.aio.insecure_channel(target, options=[authority]) as channel:
             stream = echo_pb2_grpc.EchoStub(channel).Bidi(timeout=LIMIT)
             seen = []
             for text in ("one", "two"):
