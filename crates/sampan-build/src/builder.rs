@@ -12,7 +12,7 @@ use tonic_build::Attributes;
 /// How code is generated. Made by [`configure`](crate::configure).
 ///
 /// Names are those of tonic-prost-build wherever it has the same thing. Paths like `"."`,
-/// `".shop.v1"` or `".shop.v1.Order.id"` say what a setting is for, as in prost-build.
+/// `".orders.v1"` or `".orders.v1.Order.id"` say what a setting is for, as in prost-build.
 #[derive(Clone, Debug, Default)]
 pub struct Builder {
     settings: Settings,
@@ -107,7 +107,7 @@ impl Builder {
     }
 
     /// Uses Rust types from elsewhere for a package or type, and generates none for it:
-    /// `.extern_path(".shop.v1", "::shop_types::v1")`.
+    /// `.extern_path(".orders.v1", "::shop_types::v1")`.
     #[must_use]
     pub fn extern_path(mut self, proto_path: impl AsRef<str>, rust_path: impl AsRef<str>) -> Self {
         self.settings.extern_paths.push(pair(proto_path, rust_path));
@@ -225,8 +225,8 @@ impl Builder {
         self
     }
 
-    /// Leaves out the comments of these services (`shop.v1.Orders`) and methods
-    /// (`shop.v1.Orders.GetOrder`).
+    /// Leaves out the comments of these services (`orders.v1.Orders`) and methods
+    /// (`orders.v1.Orders.GetOrder`).
     #[must_use]
     pub fn disable_comments(mut self, paths: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
         self.settings

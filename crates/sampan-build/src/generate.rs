@@ -22,7 +22,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use syn::{Item, parse_quote};
 
-/// Texts of the generated files by name (`shop.v1.rs`), and of which packages they are.
+/// Texts of the generated files by name (`orders.v1.rs`), and of which packages they are.
 #[derive(Debug)]
 pub(crate) struct Generated {
     pub(crate) files: BTreeMap<String, String>,
@@ -30,7 +30,7 @@ pub(crate) struct Generated {
     pub(crate) packages: BTreeMap<String, String>,
 }
 
-/// What is known of every method, by its path (`/shop.v1.Orders/GetOrder`).
+/// What is known of every method, by its path (`/orders.v1.Orders/GetOrder`).
 pub(crate) type FactsByPath = BTreeMap<String, Facts>;
 
 /// What the crates that generated code is included in may ask of their own code only.

@@ -176,7 +176,7 @@ mod tests {
             head(text),
             Head {
                 edition: None,
-                package: Some("shop.v1".to_owned())
+                package: Some("orders.v1".to_owned())
             }
         );
         assert_eq!(

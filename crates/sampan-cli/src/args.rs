@@ -27,12 +27,17 @@ pub(crate) struct Cli {
 pub(crate) enum Verb {
     /// Calls a method with JSON, as grpcurl does
     #[command(args_override_self = true, after_help = crate::exit::HELP)]
+    #[command(override_usage = "sampan call [OPTIONS] ADDRESS METHOD\n       \
+        sampan call [OPTIONS] [ADDRESS] list [SERVICE]\n       \
+        sampan call [OPTIONS] [ADDRESS] describe [SYMBOL]")]
     Call(Box<CallArgs>),
     /// Lists the services of a server, or the methods of one service
     #[command(args_override_self = true)]
+    #[command(override_usage = "sampan list [OPTIONS] [ADDRESS] [SERVICE]")]
     List(Box<ListArgs>),
     /// Shows services, methods, messages and enums as .proto text
     #[command(args_override_self = true)]
+    #[command(override_usage = "sampan describe [OPTIONS] [ADDRESS] [SYMBOL]")]
     Describe(Box<DescribeArgs>),
     /// Asks grpc.health.v1 whether a server or one of its services is serving
     #[command(args_override_self = true)]
@@ -55,12 +60,13 @@ pub(crate) enum Stop {
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Verb, Stop> {
     let command = Cli::command();
     let flags = flags_of(&command);
+    let verbs: Vec<_> = command.get_subcommands().map(|verb| verb.get_name().to_owned()).collect();
     let line = std::iter::once(OsString::from("sampan")).chain(normalise::normalise(args, &flags));
     command
         .try_get_matches_from(line)
         .and_then(|matches| Cli::from_arg_matches(&matches))
         .map(|cli| cli.verb)
-        .map_err(|error| fault::stop(&error, &flags))
+        .map_err(|error| fault::stop(&error, &flags, &verbs))
 }
 
 /// Every flag of every verb; a name means the same in all of them.

@@ -89,6 +89,9 @@ pub(crate) async fn dial(args: &ConnectionArgs, address: &str) -> Result<Dialed,
     if let Some(authority) = &args.authority {
         builder = builder.authority(authority);
     }
+    if let Some(user_agent) = &args.user_agent {
+        builder = builder.user_agent(user_agent);
+    }
     if !plaintext {
         builder = builder.tls(tls(args)?);
     }

@@ -30,7 +30,7 @@ pub(crate) struct Schema {
 
 /// A method that cannot be called because nobody has it.
 #[derive(Debug, thiserror::Error)]
-#[error("{place} has no {what}")]
+#[error("{place} {what}")]
 pub(crate) struct NotFound {
     what: String,
     place: &'static str,
@@ -172,11 +172,7 @@ impl Schema {
 
     fn not_found(&self, what: String, meant: Option<String>) -> NotFound {
         let by_server = self.reflection.is_some();
-        let place = if by_server {
-            "the server"
-        } else {
-            "none of the files"
-        };
+        let place = if by_server { "the server has no" } else { "no file has" };
         NotFound {
             what,
             place,
@@ -410,15 +406,15 @@ mod tests {
 
     #[test]
     fn a_symbol_is_found_by_its_last_part_when_the_package_is_wrong() {
-        let names = ["grpc.health.v1.Health", "shop.v1.Catalog", "shop.v1.Orders"];
+        let names = ["grpc.health.v1.Health", "orders.v1.Catalog", "orders.v1.Orders"];
         let names = names.map(str::to_owned).into_iter().collect();
         assert_eq!(
-            nearest_symbol("shop.v1.Order", &names).unwrap(),
-            "shop.v1.Orders"
+            nearest_symbol("orders.v1.Order", &names).unwrap(),
+            "orders.v1.Orders"
         );
         assert_eq!(
             nearest_symbol("Catalog", &names).unwrap(),
-            "shop.v1.Catalog"
+            "orders.v1.Catalog"
         );
         assert_eq!(nearest_symbol("something.Else", &names), None);
     }

@@ -72,6 +72,9 @@ pub(crate) struct ConnectionArgs {
     /// Sends this header with every request, those for reflection too; repeatable
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
     pub(crate) headers: Vec<String>,
+    /// Stands before sampan's own name in the header user-agent
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user_agent: Option<String>,
     /// Replaces ${NAME} in headers by that environment variable
     #[arg(long)]
     pub(crate) expand_headers: bool,

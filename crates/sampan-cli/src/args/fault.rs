@@ -5,7 +5,8 @@ use crate::failure::Failure;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use sampan_wire::suggest;
 
-pub(super) fn stop(error: &clap::Error, flags: &[Flag]) -> Stop {
+/// `flags` and `verbs` are all there are.
+pub(super) fn stop(error: &clap::Error, flags: &[Flag], verbs: &[String]) -> Stop {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Stop::Asked(error.to_string()),
         ErrorKind::UnknownArgument => match context(error, ContextKind::InvalidArg) {
@@ -16,8 +17,7 @@ pub(super) fn stop(error: &clap::Error, flags: &[Flag]) -> Stop {
             let verb = context(error, ContextKind::InvalidSubcommand).unwrap_or_default();
             Stop::Wrong(Failure::Unknown {
                 what: format!("unknown verb \"{verb}\"; see sampan --help"),
-                meant: suggest::nearest(verb, ["call", "list", "describe", "health", "gateway"])
-                    .map(str::to_owned),
+                meant: suggest::nearest(verb, verbs.iter().map(String::as_str)).map(str::to_owned),
             })
         }
         _ => Stop::Wrong(usage(error)),

@@ -9,7 +9,7 @@ use std::{path::PathBuf, time::Duration};
 #[derive(Args, Debug)]
 pub(crate) struct CallArgs {
     /// host:port and pkg.Service/Method; or, as in grpcurl, `list` or `describe` and a symbol
-    #[arg(value_name = "ADDRESS METHOD")]
+    #[arg(value_name = "WORD")]
     pub(crate) words: Vec<String>,
     /// The request as JSON; `@` reads it from standard input. For a stream of requests: one
     /// message after the other, each sent as soon as it is read
@@ -51,7 +51,7 @@ pub(crate) enum Format {
 #[derive(Args, Debug)]
 pub(crate) struct ListArgs {
     /// host:port, and a service to list the methods of; no address is needed with files
-    #[arg(value_name = "ADDRESS SERVICE")]
+    #[arg(value_name = "WORD")]
     pub(crate) words: Vec<String>,
     #[command(flatten)]
     pub(crate) connection: ConnectionArgs,
@@ -63,7 +63,7 @@ pub(crate) struct ListArgs {
 #[derive(Args, Debug)]
 pub(crate) struct DescribeArgs {
     /// host:port, and what to describe (all services without it); no address is needed with files
-    #[arg(value_name = "ADDRESS SYMBOL")]
+    #[arg(value_name = "WORD")]
     pub(crate) words: Vec<String>,
     /// Shows a message also as JSON with every field, to fill in for --data
     #[arg(long)]

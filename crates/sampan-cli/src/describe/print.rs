@@ -139,11 +139,11 @@ impl Text {
                 span(range.start, range.end - 1, MAX_FIELD)
             ));
         }
-        let ranges = message
+        let ranges: Vec<_> = message
             .reserved_ranges()
             .map(|range| span(range.start, range.end - 1, MAX_FIELD))
             .collect();
-        self.reserved(ranges, message.reserved_names());
+        self.reserved(&ranges, message.reserved_names());
         for inner in message
             .child_messages()
             .filter(|inner| !inner.is_map_entry())
@@ -157,7 +157,7 @@ impl Text {
         }
     }
 
-    fn reserved<'a>(&mut self, ranges: Vec<String>, names: impl Iterator<Item = &'a str>) {
+    fn reserved<'a>(&mut self, ranges: &[String], names: impl Iterator<Item = &'a str>) {
         if !ranges.is_empty() {
             self.line(&format!("reserved {};", ranges.join(", ")));
         }
@@ -237,11 +237,11 @@ impl Text {
             for value in values.values() {
                 text.enum_value(&value);
             }
-            let ranges = values
+            let ranges: Vec<_> = values
                 .reserved_ranges()
                 .map(|range| span(*range.start(), *range.end(), i32::MAX))
                 .collect();
-            text.reserved(ranges, values.reserved_names());
+            text.reserved(&ranges, values.reserved_names());
         });
     }
 
@@ -258,7 +258,7 @@ impl Text {
 
 const MAX_FIELD: u32 = 536_870_911;
 
-fn span<N: PartialEq + std::fmt::Display>(first: N, last: N, max: N) -> String {
+fn span<N: Copy + PartialEq + std::fmt::Display>(first: N, last: N, max: N) -> String {
     if first == last {
         first.to_string()
     } else if last == max {

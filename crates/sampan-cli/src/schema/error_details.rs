@@ -79,7 +79,7 @@ mod tests {
         assert!(add("google.rpc.RetryInfo", &mut pool));
         assert!(pool.get_message_by_name("google.rpc.BadRequest").is_some());
         assert!(!add("google.rpc.Nothing", &mut pool));
-        assert!(!add("shop.v1.Detail", &mut pool));
+        assert!(!add("orders.v1.Detail", &mut pool));
     }
 
     #[test]
