@@ -49,7 +49,8 @@ struct Inner {
     routes: Arc<Routes>,
     cors: Cors,
     json: JsonSettings,
-    max_message_bytes: usize,
+    max_request_bytes: usize,
+    max_answer_bytes: usize,
     fallback: Option<Box<Fallback>>,
 }
 
@@ -181,10 +182,10 @@ impl Inner {
             (body, None)
         };
         let response = self.dispatch(parts, service, method, body).await;
-        if let Some(left) = left {
-            left.discard().await;
+        match left {
+            Some(left) => left.before_end_of(response).await,
+            None => response,
         }
-        response
     }
 
     async fn dispatch(
@@ -211,7 +212,12 @@ impl Inner {
                 return protocol.write(answer).await;
             }
             (Err(fault), Recognized::Rpc(protocol)) => {
-                return protocol.write(Answer::ended(fault)).await;
+                let mut response = protocol.write(Answer::ended(fault)).await;
+                if response.status() == StatusCode::NOT_IMPLEMENTED {
+                    // Where the protocol speaks by HTTP's status, the path is what is missing.
+                    *response.status_mut() = StatusCode::NOT_FOUND;
+                }
+                return response;
             }
             (Err(_), _) => return not_found(),
             (Ok(method), Recognized::WrongMethod) => {
@@ -239,14 +245,14 @@ impl Inner {
         protocol.check(&parts.headers)?;
         let timeout = protocol.timeout(&parts.headers)?;
         let metadata = metadata::of_request(&parts.headers, client(parts))?;
-        let messages = protocol.messages(body, self.max_message_bytes);
+        let messages = protocol.messages(body, self.max_request_bytes);
         let call = Call {
             method: Arc::clone(method),
             metadata,
             // A timeout beyond what a clock can hold is none.
             deadline: timeout.and_then(|timeout| began.checked_add(timeout)),
             messages: transcode::request(protocol.codec(), self.json, method, messages),
-            max_message_bytes: self.max_message_bytes,
+            max_message_bytes: self.max_answer_bytes,
         };
         Ok(call.run().await)
     }

@@ -5,6 +5,7 @@
 //!
 //! Source: protobuf "ProtoJSON Format"; descriptors do the mapping by prost-reflect.
 
+mod any_depth;
 mod strict;
 
 use crate::neutral::Fault;
@@ -54,6 +55,7 @@ pub(crate) fn from_proto(message: &MessageDescriptor, proto: Bytes) -> Result<By
     };
     let message = DynamicMessage::decode(message.clone(), proto)
         .map_err(|error| unwritable(error.to_string()))?;
+    any_depth::check(&message).map_err(|too_deep| unwritable(too_deep.to_string()))?;
     let mut json = Vec::new();
     message
         .serialize_with_options(
@@ -185,6 +187,39 @@ mod tests {
         let message = testing::message("test.v1.Kinds");
         let refused = from_proto(&message, Bytes::from_static(b"\xff")).unwrap_err();
         assert_eq!(refused.code, Code::Internal);
+    }
+
+    /// An Any in an Any, so many times over, in protobuf.
+    fn nested_any(depth: usize) -> Bytes {
+        let mut held = Vec::new();
+        let innermost = std::iter::once("test.v1.Kinds");
+        let names = innermost.chain(std::iter::repeat("google.protobuf.Any"));
+        for name in names.take(depth) {
+            let any = prost_reflect::prost_types::Any {
+                type_url: format!("type.googleapis.com/{name}"),
+                value: held,
+            };
+            held = any.encode_to_vec();
+        }
+        // Field 14 of Kinds.
+        let mut kinds = vec![14 << 3 | 2];
+        prost::encoding::encode_varint(held.len() as u64, &mut kinds);
+        kinds.extend(held);
+        kinds.into()
+    }
+
+    #[test]
+    fn anys_in_anys_are_bounded_before_they_are_written() {
+        let message = testing::message("test.v1.Kinds");
+        assert!(from_proto(&message, nested_any(15)).is_ok());
+        for depth in [17, 1_000] {
+            let refused = from_proto(&message, nested_any(depth)).unwrap_err();
+            assert!(refused.message.contains("an Any holds"), "{refused}");
+        }
+        let json = r#"{"what":{"@type":"type.googleapis.com/test.v1.Said","text":"a"}}"#;
+        assert_eq!(both_ways(json).as_deref(), Ok(json));
+        let unknown = r#"{"what":{"@type":"type.googleapis.com/test.v1.None"}}"#;
+        assert!(both_ways(unknown).is_err());
     }
 
     proptest::proptest! {

@@ -7,20 +7,21 @@ pub(crate) use call::Call;
 pub(crate) use reflection::ReflectionError;
 
 use bytes::Bytes;
-use futures_util::{FutureExt, TryFutureExt, future::BoxFuture};
+use futures_util::{FutureExt, future::BoxFuture};
 use http::{Request, Response};
 use prost_reflect::DescriptorPool;
-use sampan_middleware::Body;
+use sampan_client::Channel;
+use sampan_middleware::{Body, panic_guard::PanicGuardLayer};
 use std::{
     collections::BTreeSet,
     convert::Infallible,
     fmt,
     future::poll_fn,
-    panic::AssertUnwindSafe,
     sync::Arc,
     task::{Context, Poll},
 };
 use tonic::{Status, server::NamedService};
+use tower_layer::Layer;
 use tower_service::Service;
 
 /// One upstream of a gateway: where its services are, and how their descriptors are found.
@@ -48,6 +49,15 @@ type Answering = BoxFuture<'static, Result<Response<Body>, Status>>;
 // === impl Upstream ===
 
 impl Upstream {
+    /// Services at `target`, found by reflection. Nothing is connected yet.
+    ///
+    /// # Errors
+    /// When the target cannot be read.
+    pub fn dial(target: impl AsRef<str>) -> Result<Self, sampan_client::Error> {
+        let target = target.as_ref();
+        Ok(Self::channel(target, Channel::dial(target)?))
+    }
+
     /// Services over a channel with its own settings, or with layers around it. Messages name
     /// the upstream as `name`.
     ///
@@ -173,17 +183,15 @@ impl Caller {
             + 'static,
         S::Future: Send + 'static,
     {
+        let guarded = PanicGuardLayer.layer(service);
         let call = move |request| {
-            let mut service = service.clone();
-            let answer = async move {
+            let mut service = guarded.clone();
+            async move {
                 let Ok(()) = poll_fn(|cx| service.poll_ready(cx)).await;
                 let Ok(response) = service.call(request).await;
-                response.map(Body::from)
-            };
-            AssertUnwindSafe(answer)
-                .catch_unwind()
-                .map_err(|_| Status::internal("the service panicked"))
-                .boxed()
+                Ok(response.map(Body::new))
+            }
+            .boxed()
         };
         Self {
             call: Arc::new(call),

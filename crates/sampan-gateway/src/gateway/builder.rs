@@ -18,7 +18,8 @@ pub struct GatewayBuilder {
     upstreams: Vec<Upstream>,
     cors: Cors,
     json: JsonSettings,
-    max_message_bytes: usize,
+    max_request_bytes: usize,
+    max_answer_bytes: usize,
     refresh_interval: Duration,
     fallback: Option<Box<Fallback>>,
 }
@@ -31,7 +32,8 @@ impl GatewayBuilder {
             upstreams: Vec::new(),
             cors: Cors::deny(),
             json: JsonSettings::default(),
-            max_message_bytes: MAX_MESSAGE_BYTES,
+            max_request_bytes: MAX_MESSAGE_BYTES,
+            max_answer_bytes: MAX_MESSAGE_BYTES,
             refresh_interval: REFRESH_INTERVAL,
             fallback: None,
         }
@@ -51,11 +53,19 @@ impl GatewayBuilder {
         self
     }
 
-    /// The largest message taken from a client or an upstream; larger ones end their call with
+    /// The largest message taken from a client; larger ones end their call with
     /// RESOURCE_EXHAUSTED. Default: 4 MiB.
     #[must_use]
-    pub fn max_message_bytes(mut self, max_message_bytes: usize) -> Self {
-        self.max_message_bytes = max_message_bytes;
+    pub fn max_request_bytes(mut self, max_request_bytes: usize) -> Self {
+        self.max_request_bytes = max_request_bytes;
+        self
+    }
+
+    /// The largest message taken from an upstream; larger ones end their call with
+    /// RESOURCE_EXHAUSTED. Default: 4 MiB.
+    #[must_use]
+    pub fn max_answer_bytes(mut self, max_answer_bytes: usize) -> Self {
+        self.max_answer_bytes = max_answer_bytes;
         self
     }
 
@@ -111,7 +121,8 @@ impl GatewayBuilder {
             routes: Arc::new(Routes::new(self.upstreams, self.refresh_interval)?),
             cors: self.cors,
             json: self.json,
-            max_message_bytes: self.max_message_bytes,
+            max_request_bytes: self.max_request_bytes,
+            max_answer_bytes: self.max_answer_bytes,
             fallback: self.fallback,
         })))
     }
@@ -123,7 +134,8 @@ impl fmt::Debug for GatewayBuilder {
             .field("upstreams", &self.upstreams)
             .field("cors", &self.cors)
             .field("json", &self.json)
-            .field("max_message_bytes", &self.max_message_bytes)
+            .field("max_request_bytes", &self.max_request_bytes)
+            .field("max_answer_bytes", &self.max_answer_bytes)
             .field("refresh_interval", &self.refresh_interval)
             .field("has_fallback", &self.fallback.is_some())
             .finish()

@@ -321,6 +321,7 @@ impl Download {
             };
             let frame = match ready!(Pin::new(body).poll_frame(cx)) {
                 Some(Ok(frame)) => frame,
+                Some(Err(_)) if self.is_late() => return late(),
                 Some(Err(status)) => return Poll::Ready(Some(Event::End(ended_by(&status)))),
                 None => return fault("the upstream's answer has no status"),
             };
@@ -345,6 +346,13 @@ impl Download {
         }
     }
 
+    /// Whether the deadline has passed: an upstream that knows it may cut the stream first.
+    fn is_late(&self) -> bool {
+        self.deadline
+            .as_ref()
+            .is_some_and(|deadline| deadline.deadline() <= Instant::now())
+    }
+
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event>> {
         if self.body.is_none() {
             return Poll::Ready(None);
@@ -358,8 +366,7 @@ impl Download {
         match &mut self.deadline {
             Some(deadline) => {
                 ready!(deadline.as_mut().poll(cx));
-                let end = Fault::deadline_exceeded().into();
-                Poll::Ready(Some(Event::End(end)))
+                late()
             }
             None => Poll::Pending,
         }
@@ -377,6 +384,11 @@ impl Stream for Download {
         }
         Poll::Ready(event)
     }
+}
+
+fn late() -> Poll<Option<Event>> {
+    let end = Fault::deadline_exceeded().into();
+    Poll::Ready(Some(Event::End(end)))
 }
 
 fn fault(message: &'static str) -> Poll<Option<Event>> {

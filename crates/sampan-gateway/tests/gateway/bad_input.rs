@@ -93,7 +93,7 @@ async fn a_message_over_the_limit_exhausts_resources_before_it_is_read() {
 #[tokio::test]
 async fn an_answer_over_the_limit_exhausts_resources() {
     let gateway = before(&Talk::default())
-        .max_message_bytes(100)
+        .max_answer_bytes(100)
         .build()
         .unwrap();
     for wire in wires().filter(|wire| wire.codec == Codec::Proto && wire.shape == Shape::Join) {
@@ -162,6 +162,8 @@ async fn unknown_names_are_unimplemented_with_what_was_meant() {
             let outcome = wire.call(&gateway, request).await;
             assert_eq!(outcome.code, Code::Unimplemented, "{wire:?}");
             assert!(outcome.message.ends_with(meant), "{}", outcome.message);
+            let is_bare = wire.protocol == Protocol::Connect && wire.shape == Shape::Say;
+            assert_eq!(outcome.http_status, if is_bare { 404 } else { 200 });
         }
     }
 }
@@ -223,7 +225,7 @@ async fn a_panic_in_a_service_of_the_process_ends_its_call_alone() {
         panic: true,
         ..Ask::default()
     };
-    for wire in wires().filter(|wire| wire.shape == Shape::Say) {
+    for wire in wires().filter(|wire| matches!(wire.shape, Shape::Say | Shape::Repeat)) {
         let body = wire.encode(std::slice::from_ref(&ask)).concat();
         assert_eq!(
             code_of(wire, &gateway, body).await,

@@ -101,6 +101,7 @@ impl Talk {
         let last = tokio_stream::once(()).then(move |()| {
             let again = again.clone();
             async move {
+                assert!(!again.panic, "asked to");
                 if again.hang {
                     std::future::pending::<()>().await;
                 }
