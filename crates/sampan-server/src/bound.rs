@@ -2,7 +2,7 @@
 
 mod accept;
 
-pub(crate) use accept::Served;
+pub(crate) use accept::{Accepted, Served, connections};
 
 use crate::{
     Error,
@@ -122,11 +122,11 @@ impl BoundServer {
                 };
                 let served = Served::new(self.core.probe.clone(), None);
                 let acceptor = Acceptor::new(&served, settings, None, MAX_PROBE_CONNECTIONS);
-                acceptor.run(accept::connections(listener), probed).await;
+                acceptor.run(connections(listener), probed).await;
             }
             pending().await
         };
-        let listeners = self.listeners.into_iter().map(accept::connections);
+        let listeners = self.listeners.into_iter().map(connections);
         tokio::select! {
             biased;
             () = self.core.run(listeners, signals) => {}
@@ -145,7 +145,7 @@ impl Core {
         incoming: impl IntoIterator<Item = I>,
         signals: impl Stream<Item = ()>,
     ) where
-        I: Stream<Item = accept::Accepted>,
+        I: Stream<Item = Accepted>,
     {
         let (phase, stop) = Stop::channel();
         let acceptor = Acceptor::new(

@@ -26,8 +26,8 @@ pub(crate) enum Kind {
     Signals(#[source] io::Error),
     #[error("cannot start a runtime")]
     Runtime(#[source] io::Error),
-    #[error("the stream of connections failed")]
-    Incoming(#[source] crate::BoxError),
+    #[error("the TLS settings have no identity")]
+    NoIdentity,
 }
 
 // === impl Error ===
@@ -37,12 +37,12 @@ impl Error {
     #[must_use]
     pub fn is_configuration(&self) -> bool {
         match &*self.0 {
-            Kind::Config(_) | Kind::NoListener | Kind::Tls(_) | Kind::Descriptors(_) => true,
-            Kind::Listen(_)
-            | Kind::TakeOver { .. }
-            | Kind::Signals(_)
-            | Kind::Runtime(_)
-            | Kind::Incoming(_) => false,
+            Kind::Config(_)
+            | Kind::NoListener
+            | Kind::NoIdentity
+            | Kind::Tls(_)
+            | Kind::Descriptors(_) => true,
+            Kind::Listen(_) | Kind::TakeOver { .. } | Kind::Signals(_) | Kind::Runtime(_) => false,
         }
     }
 

@@ -17,7 +17,7 @@ use tower::ServiceBuilder;
 use tower_service::Service;
 
 /// What a stack is made of besides services.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct StackSettings {
     pub(crate) metrics: ServerMetrics,
     pub(crate) longest_call: Option<Duration>,

@@ -73,13 +73,14 @@ trait ServeAny: Send {
     ) -> BoxFuture<'static, Result<(), BoxError>>;
 }
 
-struct Typed<S>(S);
+/// Makes the service of each connection.
+struct MadeBy<M>(M);
 
 /// Connections still taken from the backlog when accepting stops.
 const LAST_CONNECTIONS: usize = 65_535;
 
 /// The connections that `listener` accepts, without an end.
-pub(super) fn connections(listener: Listener) -> impl Stream<Item = Accepted> {
+pub(crate) fn connections(listener: Listener) -> impl Stream<Item = Accepted> {
     stream::unfold(listener, |listener| async {
         let socket = listener.accept().await;
         let peer = socket.peer();
@@ -235,8 +236,23 @@ impl Served {
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
+        Self::made_by(move || service.clone(), metrics)
+    }
+
+    /// Each connection gets a service of its own.
+    pub(crate) fn made_by<M, S, B>(make: M, metrics: Option<ServerMetrics>) -> Self
+    where
+        M: Fn() -> S + Clone + Send + 'static,
+        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+            + Clone
+            + Send
+            + 'static,
+        S::Future: Send + 'static,
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
         Self {
-            service: Mutex::new(Box::new(Typed(service))),
+            service: Mutex::new(Box::new(MadeBy(make))),
             metrics,
         }
     }
@@ -254,10 +270,11 @@ impl fmt::Debug for Served {
     }
 }
 
-// === impl Typed ===
+// === impl MadeBy ===
 
-impl<S, B> ServeAny for Typed<S>
+impl<M, S, B> ServeAny for MadeBy<M>
 where
+    M: Fn() -> S + Clone + Send + 'static,
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
         + Clone
         + Send
@@ -277,7 +294,7 @@ where
         setup: Arc<Setup>,
         mut stop: Stop,
     ) -> BoxFuture<'static, Result<(), BoxError>> {
-        let service = self.0.clone();
+        let service = (self.0)();
         Box::pin(async move {
             let drain = async move { stop.at(Phase::Draining).await };
             let settings = &setup.settings;
