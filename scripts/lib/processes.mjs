@@ -15,17 +15,22 @@ const KEPT_OUTPUT = 20_000;
 
 // === ports ===
 
+// Below those that the system gives to outgoing connections: one of these could
+// take the port of a service while it is down.
+const FIRST_PORT = 20_000;
+const PORTS = 10_000;
 const given = new Set();
 
 /** A port on loopback that nobody listens on, nor on the one `apart` above it. */
 export async function freePort(apart = 0) {
-  for (let tries = 0; tries < 50; tries += 1) {
-    const port = await listenOnce(0);
-    const beside = port + apart;
-    if (given.has(port) || given.has(beside) || beside > 65_535) continue;
-    if (apart > 0 && !(await listenOnce(beside).catch(() => undefined))) continue;
-    given.add(port).add(beside);
-    return port;
+  for (let tries = 0; tries < 200; tries += 1) {
+    const port = FIRST_PORT + Math.floor(Math.random() * PORTS);
+    const both = [port, port + apart];
+    if (both.some((one) => given.has(one))) continue;
+    // Kept from others before the first wait.
+    both.forEach((one) => given.add(one));
+    const free = await Promise.all(both.slice(apart > 0 ? 0 : 1).map((one) => listenOnce(one).catch(() => undefined)));
+    if (free.every((one) => one !== undefined)) return port;
   }
   throw new Error(`no free port on ${HOST}`);
 }
@@ -128,6 +133,13 @@ export class Processes {
       if (started.how !== "exit 0") stubborn.push(`${started.name} (${started.how})`);
     }
     return stubborn;
+  }
+
+  /** Ends one program as `kill -9` does, and forgets it. */
+  async crash(started) {
+    this.#all.splice(this.#all.indexOf(started), 1);
+    killGroup(started);
+    await started.end;
   }
 
   /** Ends at once what still runs; `stop` then has nothing to wait for. */

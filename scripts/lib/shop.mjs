@@ -14,6 +14,7 @@ export class Shop {
   #processes;
   #settings;
   #folder;
+  #places = new Map();
 
   /**
    * `binDir` holds the programs, `pageDir` the built page; `port` is the gateway's (any free one), `courierStep` the
@@ -52,9 +53,16 @@ export class Shop {
   }
 
   async #service(service, env = {}, { port, name = service } = {}) {
-    port ??= await freePort();
-    const probe = await freePort();
-    const started = this.#processes.start(name, join(this.#settings.binDir, `shop-${service}`), [], {
+    const place = { program: join(this.#settings.binDir, `shop-${service}`), env, port: port ?? (await freePort()) };
+    place.probe = await freePort();
+    this.#places.set(name, place);
+    return this.#open(name);
+  }
+
+  async #open(name) {
+    const place = this.#places.get(name);
+    const { program, env, port, probe } = place;
+    place.started = this.#processes.start(name, program, [], {
       SAMPAN_HOST: HOST,
       PORT: `${port}`,
       SAMPAN_PROBE_PORT: `${probe}`,
@@ -63,10 +71,20 @@ export class Shop {
       ...this.#settings.env,
       ...env,
     });
-    await this.#processes.ready(started, () => answers(`http://${HOST}:${probe}/ready`));
+    await this.#processes.ready(place.started, () => answers(`http://${HOST}:${probe}/ready`));
     const address = `${HOST}:${port}`;
-    this.#settings.opened(name, address, started.child.pid);
+    this.#settings.opened(name, address, place.started.child.pid);
     return address;
+  }
+
+  /** Ends one service as `kill -9` does. */
+  async crash(name) {
+    await this.#processes.crash(this.#places.get(name).started);
+  }
+
+  /** Starts a crashed service again, where it was. */
+  async revive(name) {
+    await this.#open(name);
   }
 
   /** What the services wrote, for a failed run. */

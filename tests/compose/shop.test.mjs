@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { after, before, describe, test } from "node:test";
-import { stream, unary } from "./connect.mjs";
+import { stream, unary } from "../../scripts/lib/connect.mjs";
 import { compose, containers, docker, nameOf, serviceOf, up } from "./docker.mjs";
 
 const SERVICES = ["catalog", "gateway", "orders", "payments", "support", "tracking"];
