@@ -1,5 +1,6 @@
 import type { ComponentChildren } from "preact";
 import type { Explanation } from "./rpc/explain";
+import type { Following } from "./rpc/follow";
 
 /** A failed call in words, with a way to try again where that may help. */
 export function Trouble(props: { failure: Explanation; onRetry?: (() => void) | undefined; testId?: string }) {
@@ -20,6 +21,23 @@ export function Trouble(props: { failure: Explanation; onRetry?: (() => void) | 
         </button>
       )}
     </div>
+  );
+}
+
+const FOLLOWING_WORDS: Record<Following, string> = {
+  connecting: "Connecting",
+  live: "Live",
+  waiting: "Reconnecting",
+  ended: "Not live",
+};
+
+/** How a stream fares; `words` instead of the usual ones. */
+export function Pulse(props: { following: Following; testId: string; words?: string | undefined }) {
+  const { following, testId, words = FOLLOWING_WORDS[following] } = props;
+  return (
+    <span class={`pulse ${following}`} data-testid={testId} data-following={following}>
+      {words}
+    </span>
   );
 }
 

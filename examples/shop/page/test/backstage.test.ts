@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { healthAfter, KEPT, perSecond, type Sample, shares, withSample } from "../src/backstage/history";
+import { healthAfter, KEPT, nameOf, perSecond, type Sample, shares, withSample } from "../src/backstage/history";
 import { quantile } from "../src/backstage/load";
 import { Pacer } from "../src/backstage/pacer";
 
@@ -23,6 +23,11 @@ test("shares are those of the window, not of all time", () => {
 test("without attempts nobody has a share", () => {
   assert.deepEqual([...shares([sample(0, { a: 7 }), sample(500, { a: 7 })], 5_000)], [["a", 0]]);
   assert.equal(shares([], 5_000).size, 0);
+});
+
+test("a replica has a name by its place, when it is known", () => {
+  const history = [sample(0, { "10.0.0.1:1": 0, "10.0.0.2:1": 0 })];
+  assert.deepEqual(["10.0.0.2:1", "elsewhere"].map((address) => nameOf(history, address)), ["Catalog 2", "elsewhere"]);
 });
 
 test("a rate is what a counter grew by over the time it took", () => {

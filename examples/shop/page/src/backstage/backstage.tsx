@@ -1,5 +1,5 @@
-import { Trouble } from "../parts";
-import { type ReplicaSample, type Sample, perSecond, shares } from "./history";
+import { Pulse, Trouble } from "../parts";
+import { nameOf, perSecond, type Sample, shares } from "./history";
 import { LoadSwitch } from "./load_switch";
 import { ReplicaCard, type Scales } from "./replica_card";
 import { history, watchFailure, watching } from "./watch";
@@ -20,9 +20,7 @@ export function Backstage() {
           <h1 id="backstage-title">Backstage</h1>
           <p class="lead">Any of these replicas can answer for the catalog. Slow one or kill one: visitors should not notice.</p>
         </div>
-        <span class={`pulse ${watching.value}`} data-testid="watching" data-following={watching.value}>
-          {{ connecting: "Connecting", live: "Live", waiting: "Reconnecting", ended: "Not live" }[watching.value]}
-        </span>
+        <Pulse following={watching.value} testId="watching" />
       </div>
       {watchFailure.value && <Trouble failure={watchFailure.value} testId="watch-error" />}
       <div class="backstage-top">
@@ -30,7 +28,7 @@ export function Backstage() {
         <section class="card traffic" aria-labelledby="traffic-title">
           <h2 id="traffic-title">Traffic</h2>
           <Totals samples={samples} now={now} />
-          <ShareBar replicas={now?.replicas ?? []} parts={parts} />
+          <ShareBar samples={samples} parts={parts} />
         </section>
       </div>
       <div class="replicas">
@@ -74,12 +72,13 @@ function Totals({ samples, now }: { samples: readonly Sample[]; now: Sample | un
   );
 }
 
-function ShareBar(props: { replicas: readonly ReplicaSample[]; parts: ReadonlyMap<string, number> }) {
+function ShareBar(props: { samples: readonly Sample[]; parts: ReadonlyMap<string, number> }) {
+  const replicas = props.samples.at(-1)?.replicas ?? [];
   const quiet = [...props.parts.values()].every((part) => part === 0);
   return (
     <div class="shares">
       <div class="shares-bar" aria-hidden="true">
-        {props.replicas.map(({ address }, index) => {
+        {replicas.map(({ address }, index) => {
           const part = props.parts.get(address) ?? 0;
           return (
             <div
@@ -96,9 +95,9 @@ function ShareBar(props: { replicas: readonly ReplicaSample[]; parts: ReadonlyMa
       <ul class="shares-legend">
         {quiet && <li>No calls in the last seconds</li>}
         {!quiet &&
-          props.replicas.map(({ address }, index) => (
+          replicas.map(({ address }, index) => (
             <li key={address} class={`series-${index % 5}`}>
-              Catalog {index + 1} <b>{Math.round((props.parts.get(address) ?? 0) * 100)} %</b>
+              {nameOf(props.samples, address)} <b>{Math.round((props.parts.get(address) ?? 0) * 100)} %</b>
             </li>
           ))}
       </ul>

@@ -93,6 +93,12 @@ export function series(
   });
 }
 
+/** What the page calls a replica: its place among the others, or its address when that is not known. */
+export function nameOf(history: readonly Sample[], address: string): string {
+  const place = history.at(-1)?.replicas.findIndex((replica) => replica.address === address) ?? -1;
+  return place < 0 ? address : `Catalog ${place + 1}`;
+}
+
 /** How a replica is, from how it was and the state of its connection. */
 export function healthAfter(before: Health | undefined, state: string): Health {
   switch (state) {

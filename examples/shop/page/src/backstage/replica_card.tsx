@@ -1,7 +1,7 @@
 import { millis } from "../format";
 import { Choice, Trouble } from "../parts";
 import { actionFailures, doing, kill, slow, start } from "./actions";
-import { type Health, type ReplicaSample, KEPT, series } from "./history";
+import { type Health, KEPT, nameOf, type ReplicaSample, series } from "./history";
 import { Sparkline } from "./sparkline";
 import { health, history } from "./watch";
 
@@ -31,7 +31,7 @@ export function ReplicaCard(props: { replica: ReplicaSample; index: number; shar
   const state = health.value.get(address) ?? "connecting";
   const busy = doing.value.get(address);
   const failure = actionFailures.value.get(address);
-  const name = `Catalog ${index + 1}`;
+  const name = nameOf(history.value, address);
   return (
     <article
       class={`card replica series-${index % 5} ${state}`}

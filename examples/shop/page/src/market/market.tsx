@@ -1,3 +1,5 @@
+import { nameOf } from "../backstage/history";
+import { history } from "../backstage/watch";
 import { CartPanel } from "../cart/cart_panel";
 import { count, millis } from "../format";
 import { Nothing, Trouble } from "../parts";
@@ -62,7 +64,7 @@ function Products() {
         {found.query && ` for “${found.query}”`}
         <span class="shelf-source">
           {" "}
-          from <b>{found.replica || "the catalog"}</b> in {millis(found.tookMillis)}
+          from <b>{found.replica ? nameOf(history.value, found.replica) : "the catalog"}</b> in {millis(found.tookMillis)}
         </span>
       </p>
       {found.products.length === 0 ? (

@@ -1,6 +1,6 @@
 import { timeOfDay } from "../format";
 import { Stage } from "../gen/shop/v1/orders_pb";
-import type { Following } from "../rpc/follow";
+import { Pulse } from "../parts";
 import type { Parcel } from "./parcel";
 import { headline, STEPS, stepOf } from "./stages";
 
@@ -16,7 +16,11 @@ export function Tracker({ parcel }: { parcel: Parcel }) {
         <h2 id="tracker-title" aria-live="polite">
           {headline(stage)}
         </h2>
-        <Pulse following={parcel.following.value} stage={stage} />
+        <Pulse
+          following={parcel.following.value}
+          testId="tracker-following"
+          words={stage === Stage.DELIVERED ? "Arrived" : undefined}
+        />
       </div>
       <div class="way" aria-hidden="true">
         <div class="way-line">
@@ -48,18 +52,5 @@ export function Tracker({ parcel }: { parcel: Parcel }) {
         ))}
       </ol>
     </section>
-  );
-}
-
-function Pulse({ following, stage }: { following: Following; stage: Stage }) {
-  const words =
-    stage === Stage.DELIVERED
-      ? "Arrived"
-      : { connecting: "Connecting", live: "Live", waiting: "Reconnecting", ended: "Not live" }[following];
-  const kind = stage === Stage.DELIVERED ? "ended" : following;
-  return (
-    <span class={`pulse ${kind}`} data-testid="tracker-following" data-following={following}>
-      {words}
-    </span>
   );
 }
