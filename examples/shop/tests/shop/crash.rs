@@ -39,7 +39,7 @@ async fn no_acknowledged_order_is_lost_and_none_is_doubled() {
     let file = folder.path().join("orders.db");
     let catalog = Program::new(CATALOG).start().await;
     let program = Program::new(ORDERS)
-        .with("PORT", free_port())
+        .with("PORT", free_port().to_string())
         .with("CATALOG_ADDR", catalog.target())
         .with("DATABASE_URL", format!("sqlite:{}", file.display()));
     let mut process = program.start().await;

@@ -20,9 +20,9 @@ impl Kept {
     async fn start() -> Self {
         let port = free_port();
         let program = Program::new(CATALOG)
-            .with("PORT", port)
-            .with("SHOP_KEEPER_PORT", port + 100)
-            .with("SAMPAN_PROBE_PORT", free_port());
+            .with("PORT", port.to_string())
+            .with("SHOP_KEEPER_PORT", (port + 100).to_string())
+            .with("SAMPAN_PROBE_PORT", free_port().to_string());
         let process = program.start().await;
         // Both log, in any order.
         for port in [port, port + 100] {
@@ -117,8 +117,8 @@ async fn a_replica_does_not_outlive_a_keeper_that_is_killed() {
 async fn a_replica_that_refuses_its_settings_ends_its_keeper() {
     let port = free_port();
     let program = Program::new(CATALOG)
-        .with("PORT", port)
-        .with("SHOP_KEEPER_PORT", port + 100)
+        .with("PORT", port.to_string())
+        .with("SHOP_KEEPER_PORT", (port + 100).to_string())
         .with("SAMPAN_DRAIN_TIMEOUT", "soon");
     let (code, told) = within(program.refusal()).await;
     assert_eq!(code, Some(64), "{told}");

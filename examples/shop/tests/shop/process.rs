@@ -55,8 +55,8 @@ impl Program {
         .with("SAMPAN_DRAIN_TIMEOUT", "5s")
     }
 
-    pub(crate) fn with(mut self, key: &str, value: impl ToString) -> Self {
-        self.environment.insert(key.to_owned(), value.to_string());
+    pub(crate) fn with(mut self, key: &str, value: impl Into<String>) -> Self {
+        self.environment.insert(key.to_owned(), value.into());
         self
     }
 
