@@ -148,6 +148,8 @@ where
         Protocols::Http2 => {
             let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
             configure_http2!(builder);
+            // gRPC has no use for it.
+            builder.auto_date_header(false);
             drive(builder.serve_connection(io, service), watchdog, drain).await
         }
         Protocols::Http1AndHttp2 => {
