@@ -34,8 +34,8 @@ pub(super) struct Watchdog {
 #[derive(Debug)]
 enum State {
     Beginning,
-    /// The number of calls at the last look.
-    Serving(usize),
+    /// The calls begun before the last look; None when one was open then.
+    Serving(Option<usize>),
     Leaving,
 }
 
@@ -96,12 +96,12 @@ impl Watchdog {
             State::Beginning if calls == 0 && !self.activity.began.load(Ordering::Relaxed) => {
                 Verdict::Close(ServeError::PrefaceTimeout(self.preface_timeout))
             }
-            State::Serving(before) if calls == before && !is_open => {
+            State::Serving(Some(before)) if calls == before => {
                 self.state = State::Leaving;
                 Verdict::GoAway(now + TIME_TO_LEAVE)
             }
             State::Beginning | State::Serving(_) => {
-                self.state = State::Serving(calls);
+                self.state = State::Serving((!is_open).then_some(calls));
                 Verdict::LookAgain(now + self.idle_timeout.unwrap_or(NEVER))
             }
             // Calls that crossed the GOAWAY are finished first.
@@ -157,6 +157,8 @@ mod tests {
         assert!(matches!(look(&mut now), Verdict::LookAgain(_)));
         drop(open);
 
+        // It ended just now: the whole period begins here.
+        assert!(matches!(look(&mut now), Verdict::LookAgain(_)));
         assert!(matches!(look(&mut now), Verdict::GoAway(_)));
         let late = activity.open_call();
         assert!(matches!(look(&mut now), Verdict::LookAgain(_)));

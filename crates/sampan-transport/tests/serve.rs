@@ -1,0 +1,146 @@
+//! What a server does with clients that are silent, slow or idle. Over pipes, with a paused
+//! clock.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so")]
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use sampan_transport::{
+    ConnectSettings, Connection, PeerInfo, Protocols, ServeError, ServeSettings, handshake,
+    serve_connection,
+};
+use std::{convert::Infallible, future::pending, time::Duration};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
+    sync::oneshot,
+    task::JoinHandle,
+    time::Instant,
+};
+
+type Served = JoinHandle<Result<(), ServeError>>;
+
+/// Serves one end of a pipe by answering every request with its path; `drain` may be sent.
+fn serve(protocols: Protocols) -> (DuplexStream, Served, oneshot::Sender<()>) {
+    let (near, far) = tokio::io::duplex(64 << 10);
+    let (drain, asked) = oneshot::channel();
+    let settings = ServeSettings {
+        protocols,
+        ..ServeSettings::default()
+    };
+    let served = tokio::spawn(async move {
+        let service = tower::service_fn(|request: http::Request<_>| async move {
+            if request.uri().path() == "/slow" {
+                tokio::time::sleep(Duration::from_secs(3600)).await;
+            }
+            let body = Full::new(Bytes::from(request.uri().path().to_owned()));
+            Ok::<_, Infallible>(http::Response::new(body))
+        });
+        let drain = async {
+            if asked.await.is_err() {
+                pending().await
+            }
+        };
+        serve_connection(far, PeerInfo::default(), service, &settings, drain).await
+    });
+    (near, served, drain)
+}
+
+async fn get(connection: &Connection<Full<Bytes>>, path: &str) -> Bytes {
+    let request = http::Request::get(format!("http://test{path}"));
+    let response = connection
+        .send(request.body(Full::default()).unwrap())
+        .await
+        .unwrap();
+    response.into_body().collect().await.unwrap().to_bytes()
+}
+
+async fn client(near: DuplexStream) -> Connection<Full<Bytes>> {
+    handshake(near, &ConnectSettings::default()).await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_dribbles_its_preface_is_closed_after_ten_seconds() {
+    for protocols in [Protocols::Http2, Protocols::Http1AndHttp2] {
+        let (mut near, served, _drain) = serve(protocols);
+        let started = Instant::now();
+        let dribble = tokio::spawn(async move {
+            for byte in b"PRI * HTTP/2.0" {
+                near.write_all(&[*byte]).await.unwrap();
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        });
+        let ended = served.await.unwrap();
+        assert!(
+            matches!(ended, Err(ServeError::PrefaceTimeout(_))),
+            "{ended:?}"
+        );
+        assert_eq!(started.elapsed(), Duration::from_secs(10));
+        dribble.abort();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_http1_header_that_never_ends_is_closed_after_thirty_seconds() {
+    let (mut near, served, _drain) = serve(Protocols::Http1AndHttp2);
+    let started = Instant::now();
+    near.write_all(b"GET / HTTP/1.1\r\nhost: test\r\nx-endless: ")
+        .await
+        .unwrap();
+    served.await.unwrap().unwrap_err();
+    assert_eq!(started.elapsed().as_secs(), 30);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_client_is_asked_to_go_and_a_busy_one_is_not() {
+    let (near, served, _drain) = serve(Protocols::Http2);
+    let connection = client(near).await;
+    let started = Instant::now();
+    assert_eq!(get(&connection, "/slow").await, "/slow");
+    assert_eq!(
+        started.elapsed().as_secs(),
+        3600,
+        "an hour, with the idle limit at 5 min"
+    );
+
+    connection.closed().await;
+    let idle = started.elapsed() - Duration::from_secs(3600);
+    let minutes = Duration::from_secs(60);
+    assert!(idle >= 5 * minutes - Duration::from_secs(10), "{idle:?}");
+    assert!(idle <= 10 * minutes + Duration::from_secs(10), "{idle:?}");
+    served.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_lets_the_open_call_end_and_takes_no_other() {
+    let (near, served, drain) = serve(Protocols::Http2);
+    let connection = client(near).await;
+    assert_eq!(get(&connection, "/first").await, "/first");
+    let open = tokio::spawn({
+        let connection = connection.clone();
+        async move { get(&connection, "/slow").await }
+    });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    drain.send(()).unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let late = http::Request::get("http://test/late")
+        .body(Full::default())
+        .unwrap();
+    assert!(connection.send(late).await.is_err());
+    assert_eq!(open.await.unwrap(), "/slow");
+    served.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_port_speaks_http1_and_http2() {
+    let (near, _served, _drain) = serve(Protocols::Http1AndHttp2);
+    assert_eq!(get(&client(near).await, "/two").await, "/two");
+
+    let (mut near, served, _drain) = serve(Protocols::Http1AndHttp2);
+    let request = b"GET /one HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n";
+    near.write_all(request).await.unwrap();
+    let mut answer = String::new();
+    near.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(answer.ends_with("/one"), "{answer}");
+    served.await.unwrap().unwrap();
+}
