@@ -30,7 +30,8 @@ pub(crate) struct Answer {
 pub(crate) enum Events {
     /// Nothing but its end, known at the head.
     Ended(End),
-    /// Messages as they arrive, then exactly one end.
+    /// Messages as they arrive, then an end. Not to be asked for more behind that; to drop it
+    /// cancels the call.
     Flowing(Pin<Box<dyn Stream<Item = Event> + Send>>),
 }
 

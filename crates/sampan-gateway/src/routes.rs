@@ -87,10 +87,7 @@ impl Routes {
             return Err(Fault::new(Code::Unimplemented, unknown));
         }
         let mut asked = self.asked.lock().await;
-        // Whoever held the lock before may have learned of it.
-        if let Ok(found) = self.table.load().find(service, method) {
-            return Ok(found);
-        }
+        // Whoever held the lock before may have asked just now.
         if asked.at.is_none_or(|at| at.elapsed() >= MIN_AGE) {
             for wrong in self.ask(&mut asked).await {
                 tracing::warn!(target: "sampan", error = %Error::from(wrong), "routes are not up to date");

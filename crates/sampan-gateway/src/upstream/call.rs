@@ -53,9 +53,9 @@ struct Upload {
     fault: Option<oneshot::Sender<Fault>>,
 }
 
-/// A response as it arrives, until its deadline.
+/// A response as it arrives, until its deadline. Whoever has its end drops it.
 struct Download {
-    body: Option<Body>,
+    body: Body,
     decoder: FrameDecoder,
     deadline: Option<Pin<Box<Sleep>>>,
     upload_fault: UploadFault,
@@ -121,7 +121,7 @@ impl Call {
             Err(end) => return Ok(Answer::ended(end.into_end())),
         };
         let download = Download {
-            body: Some(body),
+            body,
             decoder: FrameDecoder::new(max_message_bytes),
             deadline: expiry,
             upload_fault,
@@ -316,10 +316,7 @@ impl Download {
                     return Poll::Ready(Some(Event::End(Fault::too_large(limit).into())));
                 }
             }
-            let Some(body) = &mut self.body else {
-                return Poll::Ready(None);
-            };
-            let frame = match ready!(Pin::new(body).poll_frame(cx)) {
+            let frame = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
                 Some(Ok(frame)) => frame,
                 Some(Err(_)) if self.is_late() => return late(),
                 Some(Err(status)) => return Poll::Ready(Some(Event::End(ended_by(&status)))),
@@ -352,11 +349,12 @@ impl Download {
             .as_ref()
             .is_some_and(|deadline| deadline.deadline() <= Instant::now())
     }
+}
 
-    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event>> {
-        if self.body.is_none() {
-            return Poll::Ready(None);
-        }
+impl Stream for Download {
+    type Item = Event;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
         if let Poll::Ready(fault) = self.upload_fault.poll(cx) {
             return Poll::Ready(Some(Event::End(fault.into())));
         }
@@ -370,19 +368,6 @@ impl Download {
             }
             None => Poll::Pending,
         }
-    }
-}
-
-impl Stream for Download {
-    type Item = Event;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
-        let event = ready!(self.poll_event(cx));
-        if !matches!(event, Some(Event::Message(_))) {
-            // Cancels what may still run.
-            self.body = None;
-        }
-        Poll::Ready(event)
     }
 }
 

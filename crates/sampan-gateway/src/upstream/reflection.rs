@@ -33,7 +33,7 @@ const OWN: [&str; 2] = ["grpc.reflection.", "grpc.health."];
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReflectionError {
     #[error("the upstream cannot be asked for its services: {:?}: {}", .0.code(), .0.message())]
-    Call(#[source] Status),
+    Call(Status),
     #[error(
         "the upstream has no reflection: turn it on there, or give the gateway a descriptor set"
     )]
