@@ -6,14 +6,14 @@
 //!
 //! ```no_run
 //! # async fn example(orders: sampan_client::Channel, set: &'static [u8]) -> Result<(), Box<dyn std::error::Error>> {
-//! use sampan_gateway::{Cors, Gateway, Upstream};
+//! use sampan_gateway::{Cors, Gateway, Server, Upstream};
 //!
 //! let gateway = Gateway::builder()
 //!     .upstream(Upstream::dial("dns:///catalog:50051")?) // by reflection
 //!     .upstream(Upstream::channel("orders", orders).with_descriptor_set(set))
 //!     .cors(Cors::allow_origins(["https://shop.example"])?)
 //!     .build()?;
-//! sampan_server::Server::from_env()?.serve_http(gateway).await?;
+//! Server::from_env()?.serve_http(gateway).await?;
 //! # Ok(())
 //! # }
 //! ```
@@ -43,4 +43,6 @@ mod upstream;
 pub use cors::{Cors, InvalidCors};
 pub use error::Error;
 pub use gateway::{Gateway, GatewayBuilder};
+/// Where a gateway listens: `bind_http` and `serve_http` take it, with drain, probes and limits.
+pub use sampan_server::Server;
 pub use upstream::Upstream;
