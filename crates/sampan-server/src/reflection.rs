@@ -4,6 +4,17 @@ use crate::{error::Kind, router::Routes};
 use prost::Message;
 use prost_types::FileDescriptorSet;
 use std::collections::HashMap;
+use tonic_reflection::{pb, server::Builder};
+
+/// Reflection's own services and descriptors.
+const NAMES: [&str; 2] = [
+    "grpc.reflection.v1.ServerReflection",
+    "grpc.reflection.v1alpha.ServerReflection",
+];
+pub(crate) const OWN_SETS: [&[u8]; 2] = [
+    pb::v1::FILE_DESCRIPTOR_SET,
+    pb::v1alpha::FILE_DESCRIPTOR_SET,
+];
 
 /// The methods of each service in encoded descriptor sets.
 pub(crate) fn methods<'a>(
@@ -27,32 +38,32 @@ pub(crate) fn methods<'a>(
     Ok(services)
 }
 
-/// Adds server reflection, v1 and v1alpha, over `sets`; it lists the services in `routes`.
+/// Adds server reflection, v1 and v1alpha, over `sets`; both list the services in `routes` and
+/// themselves.
 pub(crate) fn add(routes: &mut Routes, sets: &[&'static [u8]]) -> Result<(), Kind> {
-    let invalid = |error: tonic_reflection::server::Error| Kind::Descriptors(error.into());
+    let mut names: Vec<_> = routes.names().chain(NAMES).collect();
+    names.sort_unstable();
+    names.dedup();
     let builder = || {
-        let names = routes
-            .names()
-            .filter(|name| !name.starts_with("grpc.reflection."));
-        let builder = tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
-        let builder = sets.iter().fold(builder, |builder, set| {
-            builder.register_encoded_file_descriptor_set(set)
-        });
-        names.fold(
-            builder,
-            tonic_reflection::server::Builder::with_service_name,
-        )
+        let own = OWN_SETS
+            .into_iter()
+            .chain([tonic_health::pb::FILE_DESCRIPTOR_SET]);
+        let builder = sets
+            .iter()
+            .copied()
+            .chain(own)
+            .fold(
+                Builder::configure(),
+                Builder::register_encoded_file_descriptor_set,
+            )
+            .include_reflection_service(false);
+        names
+            .iter()
+            .copied()
+            .fold(builder, Builder::with_service_name)
     };
-    let v1 = builder()
-        .with_service_name("grpc.reflection.v1.ServerReflection")
-        .build_v1()
-        .map_err(invalid)?;
-    let v1alpha = builder()
-        .with_service_name("grpc.reflection.v1alpha.ServerReflection")
-        .build_v1alpha()
-        .map_err(invalid)?;
-    routes.add(v1);
-    routes.add(v1alpha);
+    let invalid = |error: tonic_reflection::server::Error| Kind::Descriptors(error.into());
+    routes.add(builder().build_v1().map_err(invalid)?);
+    routes.add(builder().build_v1alpha().map_err(invalid)?);
     Ok(())
 }

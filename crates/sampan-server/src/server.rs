@@ -296,8 +296,7 @@ impl<L> Server<L> {
         let mut sets = self.descriptors.clone();
         if !sets.is_empty() {
             reflection::add(&mut self.routes, &sets)?;
-            sets.push(tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET);
-            sets.push(tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET);
+            sets.extend(reflection::OWN_SETS);
         }
         sets.push(tonic_health::pb::FILE_DESCRIPTOR_SET);
         let methods = reflection::methods(sets)?;

@@ -1,20 +1,14 @@
 //! Accepts connections over TCP and Unix sockets.
 
+mod accepted;
 mod bind;
 
-use crate::{Address, PeerInfo};
-use std::{
-    io,
-    os::unix::fs::MetadataExt,
-    path::PathBuf,
-    pin::Pin,
-    task::{Context, Poll},
-    time::Duration,
-};
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpListener, TcpStream, UnixListener, UnixStream},
-};
+pub use accepted::Socket;
+use accepted::Stream;
+
+use crate::Address;
+use std::{io, os::unix::fs::MetadataExt, path::PathBuf, time::Duration};
+use tokio::net::{TcpListener, UnixListener};
 
 /// Waits for connections at one address. A Unix socket's file is removed on drop.
 #[derive(Debug)]
@@ -58,10 +52,6 @@ pub struct ListenError {
     source: io::Error,
 }
 
-/// An accepted connection.
-#[derive(Debug)]
-pub struct Socket(Stream);
-
 #[derive(Debug)]
 enum ListeningSocket {
     Tcp(TcpListener),
@@ -76,12 +66,6 @@ enum ListeningSocket {
 struct SocketFile {
     path: PathBuf,
     identity: Option<(u64, u64)>,
-}
-
-#[derive(Debug)]
-enum Stream {
-    Tcp(TcpStream),
-    Unix(UnixStream),
 }
 
 /// Waits after failed accepts, so that a process out of file descriptors does not spin.
@@ -172,7 +156,7 @@ where
     let mut backoff = AcceptBackoff::new();
     loop {
         let error = match accept().await {
-            Ok(stream) => return Socket(stream),
+            Ok(stream) => return stream.into(),
             Err(error) => error,
         };
         match backoff.after(&error) {
@@ -292,82 +276,15 @@ impl Drop for SocketFile {
     }
 }
 
-// === impl Socket ===
-
-impl Socket {
-    /// Both ends of the connection.
-    #[must_use]
-    pub fn peer(&self) -> PeerInfo {
-        match &self.0 {
-            Stream::Tcp(io) => PeerInfo::of_tcp(io),
-            Stream::Unix(io) => PeerInfo::of_unix(io),
-        }
-    }
-}
-
-impl AsyncRead for Socket {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match &mut self.0 {
-            Stream::Tcp(io) => Pin::new(io).poll_read(cx, buf),
-            Stream::Unix(io) => Pin::new(io).poll_read(cx, buf),
-        }
-    }
-}
-
-impl AsyncWrite for Socket {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match &mut self.0 {
-            Stream::Tcp(io) => Pin::new(io).poll_write(cx, buf),
-            Stream::Unix(io) => Pin::new(io).poll_write(cx, buf),
-        }
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match &mut self.0 {
-            Stream::Tcp(io) => Pin::new(io).poll_write_vectored(cx, bufs),
-            Stream::Unix(io) => Pin::new(io).poll_write_vectored(cx, bufs),
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match &self.0 {
-            Stream::Tcp(io) => io.is_write_vectored(),
-            Stream::Unix(io) => io.is_write_vectored(),
-        }
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.0 {
-            Stream::Tcp(io) => Pin::new(io).poll_flush(cx),
-            Stream::Unix(io) => Pin::new(io).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.0 {
-            Stream::Tcp(io) => Pin::new(io).poll_shutdown(cx),
-            Stream::Unix(io) => Pin::new(io).poll_shutdown(cx),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::{cell::Cell, rc::Rc};
-    use tokio::{io::AsyncReadExt, time::Instant};
+    use tokio::{
+        io::AsyncReadExt,
+        net::{TcpStream, UnixStream},
+        time::Instant,
+    };
 
     fn any_port() -> Address {
         "127.0.0.1:0".parse().unwrap()
@@ -421,7 +338,7 @@ mod tests {
         let socket = tokio::spawn(async move { listener.accept().await })
             .await
             .unwrap();
-        let Stream::Tcp(io) = &socket.0 else {
+        let Stream::Tcp(io) = socket.stream() else {
             panic!("accepted over TCP");
         };
         assert!(io.nodelay().unwrap());

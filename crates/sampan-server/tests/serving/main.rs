@@ -12,4 +12,5 @@ mod drain;
 mod echo;
 mod limits;
 mod probe;
+mod reflection;
 mod signals;
