@@ -6,7 +6,6 @@ use crate::neutral::{End, Event, Events, Fault};
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::Stream;
 use http_body::{Body as _, Frame};
-use pin_project_lite::pin_project;
 use sampan_wire::{
     Code,
     frame::{FrameDecoder, FrameError, PREFIX_LEN, encode_prefix},
@@ -20,7 +19,7 @@ use std::{
 pub(crate) const COMPRESSED: u8 = 1;
 
 /// How one protocol writes the body of a response.
-pub(crate) trait Envelope: Send + 'static {
+pub(crate) trait Envelope: Send + Unpin + 'static {
     /// The bytes of one message.
     fn message(&self, payload: Bytes) -> Bytes {
         prefixed(0, &payload)
@@ -50,12 +49,10 @@ pub(crate) struct EnvelopeReader {
     decoder: FrameDecoder,
 }
 
-pin_project! {
-    /// A response body, one frame for each event.
-    pub(crate) struct EnvelopeBody<E> {
-        events: Option<Events>,
-        envelope: E,
-    }
+/// A response body, one frame for each event.
+pub(crate) struct EnvelopeBody<E> {
+    events: Option<Events>,
+    envelope: E,
 }
 
 // === impl EnvelopeReader ===
@@ -187,18 +184,18 @@ impl<E: Envelope> http_body::Body for EnvelopeBody<E> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, tonic::Status>>> {
-        let this = self.project();
+        let this = self.get_mut();
         let event = match this.events.take() {
             None => return Poll::Ready(None),
             Some(Events::Ended(end)) => Some(Event::End(end)),
             Some(Events::Flowing(mut events)) => match events.as_mut().poll_next(cx) {
                 Poll::Pending => {
-                    *this.events = Some(Events::Flowing(events));
+                    this.events = Some(Events::Flowing(events));
                     return Poll::Pending;
                 }
                 Poll::Ready(event) => {
                     if matches!(event, Some(Event::Message(_))) {
-                        *this.events = Some(Events::Flowing(events));
+                        this.events = Some(Events::Flowing(events));
                     }
                     event
                 }
