@@ -60,7 +60,10 @@ pub(crate) enum Stop {
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Verb, Stop> {
     let command = Cli::command();
     let flags = flags_of(&command);
-    let verbs: Vec<_> = command.get_subcommands().map(|verb| verb.get_name().to_owned()).collect();
+    let verbs: Vec<_> = command
+        .get_subcommands()
+        .map(|verb| verb.get_name().to_owned())
+        .collect();
     let line = std::iter::once(OsString::from("sampan")).chain(normalise::normalise(args, &flags));
     command
         .try_get_matches_from(line)

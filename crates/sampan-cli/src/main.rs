@@ -1,4 +1,4 @@
-//! The `sampan` command.
+#![doc = include_str!("../README.md")]
 
 mod args;
 mod call;
@@ -11,6 +11,7 @@ mod failure;
 mod gateway;
 mod health;
 mod list;
+mod log;
 mod message;
 mod output;
 mod report;
@@ -29,10 +30,15 @@ fn main() -> ExitCode {
         Err(Stop::Asked(text)) => return ended(output::print(&text).map(|()| 0)),
         Err(Stop::Wrong(failure)) => return ended(Err(failure)),
     };
-    let runtime = match tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-    {
+    // One call needs one thread; a gateway takes all it is granted.
+    let (mut builder, default_log) = match &verb {
+        Verb::Gateway(_) => (tokio::runtime::Builder::new_multi_thread(), "info"),
+        _ => (tokio::runtime::Builder::new_current_thread(), "off"),
+    };
+    if let Err(failure) = log::start(default_log) {
+        return ended(Err(failure));
+    }
+    let runtime = match builder.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return ended(Err(Failure::because("cannot start a runtime", error))),
     };

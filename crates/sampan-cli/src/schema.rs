@@ -172,7 +172,11 @@ impl Schema {
 
     fn not_found(&self, what: String, meant: Option<String>) -> NotFound {
         let by_server = self.reflection.is_some();
-        let place = if by_server { "the server has no" } else { "no file has" };
+        let place = if by_server {
+            "the server has no"
+        } else {
+            "no file has"
+        };
         NotFound {
             what,
             place,
@@ -406,7 +410,11 @@ mod tests {
 
     #[test]
     fn a_symbol_is_found_by_its_last_part_when_the_package_is_wrong() {
-        let names = ["grpc.health.v1.Health", "orders.v1.Catalog", "orders.v1.Orders"];
+        let names = [
+            "grpc.health.v1.Health",
+            "orders.v1.Catalog",
+            "orders.v1.Orders",
+        ];
         let names = names.map(str::to_owned).into_iter().collect();
         assert_eq!(
             nearest_symbol("orders.v1.Order", &names).unwrap(),

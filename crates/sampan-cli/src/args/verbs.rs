@@ -105,7 +105,10 @@ pub(crate) struct GatewayArgs {
     /// Lets pages of this origin call, such as https://shop.example; repeatable
     #[arg(long = "allow-origin", value_name = "ORIGIN")]
     pub(crate) allowed_origins: Vec<String>,
-    /// Gives calls under way so many seconds when told to stop
+    /// Goes on taking calls for so many seconds when told to stop, so that balancers notice
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
+    pub(crate) lame_duck: Duration,
+    /// Stops after so many seconds in all, whatever is still under way
     #[arg(long, value_name = "SECONDS", default_value = "25", value_parser = seconds)]
     pub(crate) drain_timeout: Duration,
 }

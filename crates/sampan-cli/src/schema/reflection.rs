@@ -141,7 +141,8 @@ impl Reflection {
         Ok(encode_set(have.into_values()))
     }
 
-    /// Asks all at once over one stream; the answers come in the same order.
+    /// Asks all at once over one stream; the answers come in the same order, up to the first for
+    /// which the server ends the stream.
     async fn ask(
         &mut self,
         questions: Vec<MessageRequest>,
@@ -201,14 +202,24 @@ impl Reflection {
         let mut stream = response.into_inner();
         let mut answers = Vec::with_capacity(expected);
         while answers.len() < expected {
-            let Some(answer) = stream.message().await? else {
-                return Err(Status::internal(
-                    "reflection ended before it answered every question",
-                ));
+            let answer = match stream.message().await {
+                Ok(Some(answer)) => answer
+                    .message_response
+                    .ok_or_else(|| Status::internal("reflection gave an answer without content"))?,
+                Ok(None) => {
+                    let what = "reflection ended before it answered every question";
+                    return Err(Status::internal(what));
+                }
+                // tonic's service ends the stream where others answer with an error.
+                Err(status) if status.code() == Code::NotFound => {
+                    answers.push(MessageResponse::ErrorResponse(ErrorResponse {
+                        error_code: status.code().into(),
+                        error_message: status.message().to_owned(),
+                    }));
+                    break;
+                }
+                Err(status) => return Err(status),
             };
-            let answer = answer
-                .message_response
-                .ok_or_else(|| Status::internal("reflection gave an answer without content"))?;
             answers.push(answer);
         }
         Ok(answers)
