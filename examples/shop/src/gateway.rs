@@ -2,6 +2,7 @@
 //! steers the replicas of the catalog.
 
 mod dashboard;
+mod ending;
 mod fleet;
 mod page;
 mod public;
@@ -15,6 +16,7 @@ use crate::{
     stopping::Stopping,
 };
 use dashboard::Dashboard;
+use ending::EndStreams;
 use page::Page;
 use public::Public;
 use sampan::{Channel, policy::Method};
@@ -37,9 +39,9 @@ pub async fn serve() -> Result<(), sampan::Error> {
     };
     let catalog = channel(&config.catalog, catalog_methods::METHODS)?;
     let stopping = Stopping::on_signal().map_err(sampan::Error::other)?;
-    let dashboard = Dashboard::start(catalog.clone(), stopping);
+    let dashboard = Dashboard::start(catalog.clone(), stopping.clone());
 
-    let gateway = upstreams(&config, catalog)?
+    let gateway = upstreams(&config, catalog, &stopping)?
         .into_iter()
         .fold(Gateway::builder(), |gateway, upstream| {
             gateway.upstream(upstream)
@@ -55,24 +57,48 @@ pub async fn serve() -> Result<(), sampan::Error> {
     Ok(())
 }
 
-fn upstreams(config: &GatewayConfig, catalog: Channel) -> Result<[Upstream; 5], sampan::Error> {
+fn upstreams(
+    config: &GatewayConfig,
+    catalog: Channel,
+    stopping: &Stopping,
+) -> Result<[Upstream; 5], sampan::Error> {
+    let [orders, payments, tracking, support] = [
+        channel(&config.orders, orders_methods::METHODS)?,
+        channel(&config.payments, payments_methods::METHODS)?,
+        channel(&config.tracking, tracking_methods::METHODS)?,
+        channel(&config.support, support_methods::METHODS)?,
+    ];
+    let upstream = |service: &'static str, methods, channel| {
+        let channel = EndStreams::new(channel, methods, stopping.clone());
+        Upstream::channel(service, Public::new(channel, INTERNAL))
+            .with_descriptor_set(FILE_DESCRIPTOR_SET)
+            .with_services([service])
+    };
     Ok([
-        upstream(catalog_methods::SERVICE_NAME, catalog),
+        upstream(
+            catalog_methods::SERVICE_NAME,
+            catalog_methods::METHODS,
+            catalog,
+        ),
         upstream(
             orders_methods::SERVICE_NAME,
-            channel(&config.orders, orders_methods::METHODS)?,
+            orders_methods::METHODS,
+            orders,
         ),
         upstream(
             payments_methods::SERVICE_NAME,
-            channel(&config.payments, payments_methods::METHODS)?,
+            payments_methods::METHODS,
+            payments,
         ),
         upstream(
             tracking_methods::SERVICE_NAME,
-            channel(&config.tracking, tracking_methods::METHODS)?,
+            tracking_methods::METHODS,
+            tracking,
         ),
         upstream(
             support_methods::SERVICE_NAME,
-            channel(&config.support, support_methods::METHODS)?,
+            support_methods::METHODS,
+            support,
         ),
     ])
 }
@@ -80,10 +106,4 @@ fn upstreams(config: &GatewayConfig, catalog: Channel) -> Result<[Upstream; 5], 
 /// A channel that deals with each method as its .proto says.
 fn channel(target: &str, methods: &'static [Method]) -> Result<Channel, sampan::Error> {
     Ok(Channel::configure(target).methods(methods).build()?)
-}
-
-fn upstream(service: &'static str, channel: Channel) -> Upstream {
-    Upstream::channel(service, Public::new(channel, INTERNAL))
-        .with_descriptor_set(FILE_DESCRIPTOR_SET)
-        .with_services([service])
 }

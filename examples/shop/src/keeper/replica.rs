@@ -5,6 +5,7 @@ use crate::config::{KEPT_BY, SHOP_KEEPER_PORT};
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     io,
+    path::PathBuf,
     process::{ExitStatus, Stdio},
     time::{Duration, Instant},
 };
@@ -19,14 +20,19 @@ use tokio::{
 pub(super) struct Replica {
     plan: Plan,
     child: Option<Child>,
-    wishes: mpsc::Receiver<(Wish, oneshot::Sender<Option<u32>>)>,
+    /// Whether it was up and down before, so that its settings are not what is wrong.
+    has_run: bool,
+    wishes: mpsc::Receiver<(Wish, Answer)>,
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
 }
 
 /// Asks for a wish from elsewhere.
 #[derive(Clone, Debug)]
-pub(super) struct Handle(mpsc::Sender<(Wish, oneshot::Sender<Option<u32>>)>);
+pub(super) struct Handle(mpsc::Sender<(Wish, Answer)>);
+
+/// Takes the replica's process id, if it runs, or why it could not be started.
+type Answer = oneshot::Sender<io::Result<Option<u32>>>;
 
 /// What callers can ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,10 +41,14 @@ pub(super) enum Wish {
     Start,
 }
 
-/// The keeper is past taking wishes.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the keeper is stopping")]
-pub(super) struct Stopping;
+/// Why a wish is not granted.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NotGranted {
+    #[error("the keeper is stopping")]
+    Stopping,
+    #[error("the replica cannot be started: {0}")]
+    Start(#[source] io::Error),
+}
 
 /// Why a replica is no longer kept.
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +63,7 @@ pub(super) enum KeepError {
 
 /// What the loop of [`Replica::keep`] woke up for.
 enum Event {
-    Asked(Option<(Wish, oneshot::Sender<Option<u32>>)>),
+    Asked(Option<(Wish, Answer)>),
     Ended(io::Result<ExitStatus>),
     Due,
     Signalled(Signal),
@@ -76,6 +86,7 @@ impl Replica {
         let replica = Self {
             plan: Plan::new(revive, Instant::now()),
             child: None,
+            has_run: false,
             wishes,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
@@ -86,33 +97,39 @@ impl Replica {
     /// Keeps the replica until a signal comes, hands that on and returns after its drain.
     ///
     /// # Errors
-    /// The replica cannot be started, or says that its settings are wrong.
+    /// The replica cannot be started at first, or says then that its settings are wrong.
     pub(super) async fn keep(mut self) -> Result<(), KeepError> {
         loop {
             match self.next_event().await {
                 // The server has failed: nobody can ask any more.
                 Event::Asked(None) => return self.stop(Signal::TERM).await,
-                Event::Asked(Some((Wish::Kill, answer))) => {
-                    self.kill().await?;
+                Event::Asked(Some((wish, answer))) => {
+                    let done = match wish {
+                        Wish::Kill => {
+                            self.kill().await?;
+                            Ok(None)
+                        }
+                        Wish::Start => self.running(),
+                    };
                     // Who asked may have left.
-                    let _ = answer.send(None);
-                }
-                Event::Asked(Some((Wish::Start, answer))) => {
-                    if self.child.is_none() {
-                        self.start()?;
-                    }
-                    let _ = answer.send(self.child.as_ref().and_then(Child::id));
+                    let _ = answer.send(done);
                 }
                 Event::Ended(status) => {
                     let status = status.map_err(KeepError::Wait)?;
                     self.child = None;
-                    if status.code() == Some(USAGE) {
+                    if status.code() == Some(USAGE) && !self.has_run {
                         return Err(KeepError::Settings);
                     }
                     tracing::warn!(%status, "the replica ended; starting it again");
-                    self.plan.on_death(Instant::now());
+                    self.on_down();
                 }
-                Event::Due => self.start()?,
+                Event::Due => match self.start() {
+                    Err(error) if self.has_run => {
+                        tracing::warn!(%error, "the replica cannot be started; trying it again");
+                        self.on_down();
+                    }
+                    started => started.map_err(KeepError::Start)?,
+                },
                 Event::Signalled(signal) => return self.stop(signal).await,
             }
         }
@@ -129,9 +146,18 @@ impl Replica {
         }
     }
 
-    fn start(&mut self) -> Result<(), KeepError> {
-        let program = std::env::current_exe().map_err(KeepError::Start)?;
-        let child = Command::new(program)
+    /// Its process id; starts it if it is down.
+    fn running(&mut self) -> io::Result<Option<u32>> {
+        if self.child.is_none() {
+            self.start()?;
+        }
+        Ok(self.child.as_ref().and_then(Child::id))
+    }
+
+    fn start(&mut self) -> io::Result<()> {
+        let name = std::env::args_os().next().unwrap_or_default();
+        let child = Command::new(own_program()?)
+            .arg0(name)
             .env_remove(SHOP_KEEPER_PORT.name)
             .env(KEPT_BY, std::process::id().to_string())
             .stdin(Stdio::null())
@@ -139,12 +165,17 @@ impl Replica {
             // its keeper: a second one would end its drain.
             .process_group(0)
             .kill_on_drop(true)
-            .spawn()
-            .map_err(KeepError::Start)?;
+            .spawn()?;
         tracing::info!(pid = child.id(), "the replica has started");
         self.child = Some(child);
         self.plan.on_start(Instant::now());
         Ok(())
+    }
+
+    /// It ended by itself, or could not be started.
+    fn on_down(&mut self) {
+        self.has_run = true;
+        self.plan.on_death(Instant::now());
     }
 
     async fn kill(&mut self) -> Result<(), KeepError> {
@@ -152,6 +183,7 @@ impl Replica {
             child.kill().await.map_err(KeepError::Wait)?;
             tracing::info!("the replica was killed, as asked for");
         }
+        self.has_run = true;
         self.plan.on_kill(Instant::now());
         Ok(())
     }
@@ -178,6 +210,18 @@ impl Replica {
             }
         }
     }
+}
+
+/// This very program, also after its file was replaced by a newer one.
+#[cfg(target_os = "linux")]
+fn own_program() -> io::Result<PathBuf> {
+    Ok(PathBuf::from("/proc/self/exe"))
+}
+
+/// This program, as long as its file is there.
+#[cfg(not(target_os = "linux"))]
+fn own_program() -> io::Result<PathBuf> {
+    std::env::current_exe()
 }
 
 /// Returns when `child` has ended; never without one.
@@ -214,11 +258,13 @@ impl Handle {
     /// Waits until it is done; gives the replica's process id if it runs then.
     ///
     /// # Errors
-    /// The keeper is stopping.
-    pub(super) async fn ask(&self, wish: Wish) -> Result<Option<u32>, Stopping> {
+    /// The replica cannot be started, or the keeper is stopping.
+    pub(super) async fn ask(&self, wish: Wish) -> Result<Option<u32>, NotGranted> {
         let (answer, answered) = oneshot::channel();
-        self.0.send((wish, answer)).await.map_err(|_| Stopping)?;
-        answered.await.map_err(|_| Stopping)
+        let asked = self.0.send((wish, answer)).await;
+        asked.map_err(|_| NotGranted::Stopping)?;
+        let done = answered.await.map_err(|_| NotGranted::Stopping)?;
+        done.map_err(NotGranted::Start)
     }
 }
 

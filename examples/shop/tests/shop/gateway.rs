@@ -1,17 +1,17 @@
 use crate::{
     http::{get, post_json},
     process::{
-        CATALOG, GATEWAY, ORDERS, PAYMENTS, Process, Program, SUPPORT, TRACKING, WHOLE_WAY,
-        free_port, within,
+        CATALOG, DRAIN_TIMEOUT, GATEWAY, ORDERS, PAYMENTS, Process, Program, SUPPORT, TRACKING,
+        WHOLE_WAY, free_port, within,
     },
 };
 use futures_util::{StreamExt, stream};
 use sampan::{Channel, Code, Streaming};
 use shop::proto::{
-    KillReplicaRequest, ListProductsRequest, MarkPaidRequest, ReplicaState, SlowReplicaRequest,
-    Snapshot, StartReplicaRequest, TrackRequest, WatchRequest, catalog_client::CatalogClient,
-    dashboard_client::DashboardClient, orders_client::OrdersClient,
-    tracking_client::TrackingClient,
+    KillReplicaRequest, ListProductsRequest, ListenRequest, MarkPaidRequest, ReplicaState,
+    SlowReplicaRequest, Snapshot, StartReplicaRequest, TrackRequest, WatchRequest,
+    catalog_client::CatalogClient, dashboard_client::DashboardClient, orders_client::OrdersClient,
+    support_client::SupportClient, tracking_client::TrackingClient,
 };
 use std::{
     path::Path,
@@ -19,6 +19,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    time::Instant,
 };
 
 /// A gateway with everything behind it.
@@ -180,6 +181,26 @@ async fn a_visitor_browses_orders_pays_and_watches_the_parcel() {
         r#"{"room":"r","from":"you","text":"hello"}"#,
     )
     .await;
+}
+
+#[tokio::test]
+async fn a_gateway_that_stops_ends_its_streams_and_waits_for_none() {
+    let Shop {
+        gateway,
+        _services,
+        _folder,
+        ..
+    } = Shop::start().await;
+    let mut support = SupportClient::dial(gateway.target()).unwrap();
+    let request = ListenRequest {
+        room: "r".to_owned(),
+    };
+    let mut heard = support.listen(request).await.unwrap().into_inner();
+    let start = Instant::now();
+    let (status, end) = tokio::join!(gateway.terminate(), within(heard.message()));
+    assert!(status.success(), "{status}");
+    assert_eq!(end.unwrap_err().code(), Code::Unavailable);
+    assert!(start.elapsed() < DRAIN_TIMEOUT, "{:?}", start.elapsed());
 }
 
 #[tokio::test]

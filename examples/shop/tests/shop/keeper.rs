@@ -5,6 +5,7 @@ use shop::proto::{
     KillRequest, ListProductsRequest, StartRequest, catalog_client::CatalogClient,
     keeper_client::KeeperClient,
 };
+use std::path::PathBuf;
 
 /// A keeper and the target of its replica.
 struct Kept {
@@ -18,8 +19,12 @@ struct Kept {
 
 impl Kept {
     async fn start() -> Self {
+        Self::start_from(CATALOG).await
+    }
+
+    async fn start_from(path: impl Into<PathBuf>) -> Self {
         let port = free_port();
-        let program = Program::new(CATALOG)
+        let program = Program::new(path)
             .with("PORT", port.to_string())
             .with("SHOP_KEEPER_PORT", (port + 100).to_string())
             .with("SAMPAN_PROBE_PORT", free_port().to_string());
@@ -86,6 +91,19 @@ async fn a_replica_that_crashes_is_started_again() {
     kept.process.logged("starting it again").await;
     until_some(async || kept.answers().await.then_some(())).await;
     assert_ne!(kept.pid().await, pid);
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_replica_starts_again_after_its_file_was_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let copy = folder.path().join("shop-catalog");
+    std::fs::copy(CATALOG, &copy).unwrap();
+    let mut kept = Kept::start_from(&copy).await;
+    std::fs::remove_file(&copy).unwrap();
+    kept.keeper.kill(KillRequest {}).await.unwrap();
+    kept.pid().await;
+    until_some(async || kept.answers().await.then_some(())).await;
 }
 
 #[tokio::test]

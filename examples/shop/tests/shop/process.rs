@@ -5,6 +5,7 @@ use shop::proto::Stage;
 use std::{
     collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::PathBuf,
     process::{ExitStatus, Stdio},
     time::Duration,
 };
@@ -17,10 +18,13 @@ use tokio::{
 /// Longest wait for anything in these tests.
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 
+/// How long a service that stops waits for its calls.
+pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
+
 /// A binary of the shop and what it is to be started with.
 #[derive(Clone, Debug)]
 pub(crate) struct Program {
-    path: &'static str,
+    path: PathBuf,
     environment: BTreeMap<String, String>,
 }
 
@@ -43,16 +47,19 @@ pub(crate) const TRACKING: &str = env!("CARGO_BIN_EXE_shop-tracking");
 
 impl Program {
     /// Listens on a free port of loopback, without a probe port, and stops without ado.
-    pub(crate) fn new(path: &'static str) -> Self {
+    pub(crate) fn new(path: impl Into<PathBuf>) -> Self {
         Self {
-            path,
+            path: path.into(),
             environment: BTreeMap::new(),
         }
         .with("SAMPAN_HOST", "127.0.0.1")
         .with("PORT", "0")
         .with("SAMPAN_PROBE_PORT", "off")
         .with("SAMPAN_LAME_DUCK", "0s")
-        .with("SAMPAN_DRAIN_TIMEOUT", "5s")
+        .with(
+            "SAMPAN_DRAIN_TIMEOUT",
+            format!("{}s", DRAIN_TIMEOUT.as_secs()),
+        )
     }
 
     pub(crate) fn with(mut self, key: &str, value: impl Into<String>) -> Self {
@@ -92,11 +99,11 @@ impl Program {
     fn spawn(&self) -> Child {
         self.command()
             .spawn()
-            .unwrap_or_else(|error| panic!("{}: {error}", self.path))
+            .unwrap_or_else(|error| panic!("{}: {error}", self.path.display()))
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(self.path);
+        let mut command = Command::new(&self.path);
         command
             .env_clear()
             .envs(&self.environment)
