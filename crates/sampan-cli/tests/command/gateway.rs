@@ -54,7 +54,7 @@ impl Running {
         let mut stream = TcpStream::connect(&self.address).await.unwrap();
         let request = format!(
             "POST /{path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
-             Connection: close\r\nOrigin: https://shop.example\r\nContent-Length: {}\r\n\r\n{body}",
+             Connection: close\r\nOrigin: https://app.example\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         );
         stream.write_all(request.as_bytes()).await.unwrap();
@@ -84,7 +84,7 @@ async fn browsers_are_answered_until_sigterm() {
         "--upstream",
         &peer.address,
         "--allow-origin",
-        "https://shop.example",
+        "https://app.example",
     ])
     .await;
     let response = gateway
@@ -95,7 +95,7 @@ async fn browsers_are_answered_until_sigterm() {
     assert!(
         response
             .to_lowercase()
-            .contains("access-control-allow-origin: https://shop.example")
+            .contains("access-control-allow-origin: https://app.example")
     );
     assert_eq!(gateway.terminate().await, Some(0));
 }
