@@ -11,6 +11,7 @@ pub mod payments;
 pub mod support;
 pub mod tracking;
 
+mod chain;
 mod keeper;
 mod moment;
 mod stopping;

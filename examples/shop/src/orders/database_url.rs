@@ -1,5 +1,6 @@
 //! Where orders are kept, as `DATABASE_URL` says.
 
+use crate::chain::Chain;
 use std::{fmt, path::PathBuf, str::FromStr};
 
 /// A database that orders can be kept in.
@@ -24,16 +25,8 @@ pub enum InvalidDatabaseUrl {
     #[error("orders are kept in a file, not in memory: `sqlite:orders.db`")]
     Memory,
     /// What follows `postgres://` is malformed.
-    #[error("it is no Postgres address: {}", chain(.0))]
+    #[error("it is no Postgres address: {}", Chain(.0))]
     Postgres(tokio_postgres::Error),
-}
-
-/// The error's text with that of its cause.
-fn chain(error: &tokio_postgres::Error) -> String {
-    match std::error::Error::source(error) {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
-    }
 }
 
 // === impl DatabaseUrl ===

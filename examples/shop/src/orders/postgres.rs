@@ -7,6 +7,7 @@ use super::{
     store::{NewOrder, PLACED_NOTE, Recorded, Store, StoreError},
 };
 use crate::{
+    chain::Chain,
     moment::Moment,
     proto::{Item, Order, OrderEvent, Stage},
 };
@@ -73,7 +74,7 @@ impl Postgres {
         loop {
             match limited(store.make_tables()).await {
                 Err(StoreError::Unavailable(source)) if tokio::time::Instant::now() < give_up => {
-                    tracing::warn!(%source, "waiting for the database");
+                    tracing::warn!(error = %Chain(&*source), "waiting for the database");
                     tokio::time::sleep(START_PAUSE).await;
                 }
                 made => return made.map(|()| store),

@@ -2,6 +2,7 @@
 
 use super::lifecycle::{Refusal, Step};
 use crate::{
+    chain::Chain,
     moment::Moment,
     proto::{Item, Order, OrderEvent, Stage},
 };
@@ -104,11 +105,11 @@ impl From<StoreError> for Status {
         match error {
             StoreError::Refused(refusal) => refusal.into(),
             StoreError::Unavailable(source) => {
-                tracing::warn!(%source, "the database cannot be reached");
+                tracing::warn!(error = %Chain(&*source), "the database cannot be reached");
                 Self::unavailable("the database cannot be reached")
             }
             StoreError::Failed(source) => {
-                tracing::error!(%source, "the database failed");
+                tracing::error!(error = %Chain(&*source), "the database failed");
                 Self::internal("the database failed")
             }
         }

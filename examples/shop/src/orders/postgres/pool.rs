@@ -1,6 +1,6 @@
 //! A few connections that are made when needed and thrown away when in doubt.
 
-use super::super::store::StoreError;
+use crate::{chain::Chain, orders::store::StoreError};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_postgres::{Client, Config, NoTls};
@@ -65,7 +65,7 @@ impl Pool {
         let (client, connection) = self.config.connect(NoTls).await?;
         tokio::spawn(async move {
             if let Err(error) = connection.await {
-                tracing::warn!(%error, "a connection to the database broke");
+                tracing::warn!(error = %Chain(&error), "a connection to the database broke");
             }
         });
         Ok(client)
