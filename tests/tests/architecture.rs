@@ -1,5 +1,7 @@
 //! Holds the crate map of docs/architecture.md against what cargo sees.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,6 +1,8 @@
 //! What clients that break the rules get, by raw HTTP/2 requests: the status that the protocol
 //! gives, while the process and the calls beside them live.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use bytes::Bytes;
 use http::{HeaderMap, Request, header::CONTENT_TYPE};
 use http_body_util::{BodyExt, Full};

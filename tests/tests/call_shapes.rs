@@ -1,6 +1,8 @@
 //! Every shape of call, over TCP and over Unix sockets, with generated stubs on Sampan's channel
 //! and server, and against tonic's own transport on either side.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use futures_util::StreamExt;
 use sampan::{Address, Code};
 use sampan_testing::{
@@ -195,7 +197,7 @@ async fn a_panic_in_a_handler_is_internal_and_the_connection_lives() {
 #[tokio::test]
 async fn a_request_over_four_mib_is_resource_exhausted() {
     let server = Running::on_tcp().await;
-    let payload = vec![0; 4 << 20].into();
+    let payload = vec![0; 4 << 20];
     let request = EchoRequest {
         payload,
         ..EchoRequest::default()

@@ -3,7 +3,7 @@
 //! Client and server run in one process, each on a current-thread runtime in a thread of its
 //! own. The subjects take turns in short blocks, so that a drift of the machine's speed hits
 //! all alike; figures are medians over the blocks, ratios are made block by block. A second
-//! tonic row shows the noise.
+//! tonic row shows the noise; a third has the deadline that Sampan sets by default.
 
 mod peer;
 mod raw;
@@ -16,10 +16,11 @@ use subject::{Load, Subject};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const USAGE: &str = "bench-echo [--blocks N] [--millis N] [--json FILE]
+const USAGE: &str = "bench-echo [--blocks N] [--millis N] [--in-flight N] [--json FILE]
 
   --blocks N    turns of each subject (10)
   --millis N    length of one turn (300)
+  --in-flight N only this load, in place of 1 and 64
   --json FILE   also writes the figures there
 
 Pin it from outside: `taskset -c 0 bench-echo` has both sides on one core.";
@@ -27,6 +28,7 @@ Pin it from outside: `taskset -c 0 bench-echo` has both sides on one core.";
 struct Options {
     blocks: usize,
     turn: Duration,
+    loads: Vec<Load>,
     json: Option<String>,
 }
 
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
         Subject::sampan(),
         Subject::tonic("tonic"),
         Subject::tonic("tonic again"),
+        Subject::tonic_with_deadline(),
     ];
     let raw = raw::PingPong::start();
 
@@ -53,7 +56,7 @@ fn main() -> ExitCode {
     for block in 0..options.blocks {
         eprint!("\rblock {} of {}", block + 1, options.blocks);
         report.raw(raw.run(options.turn));
-        for load in [Load { in_flight: 1 }, Load { in_flight: 64 }] {
+        for &load in &options.loads {
             for subject in &subjects {
                 report.add(subject.name(), load, subject.run(load, options.turn));
             }
@@ -61,11 +64,11 @@ fn main() -> ExitCode {
     }
     eprintln!();
     report.print();
-    if let Some(path) = options.json {
-        if let Err(error) = std::fs::write(&path, report.json()) {
-            eprintln!("{path}: {error}");
-            return ExitCode::FAILURE;
-        }
+    if let Some(path) = options.json
+        && let Err(error) = std::fs::write(&path, report.json())
+    {
+        eprintln!("{path}: {error}");
+        return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS
 }
@@ -74,6 +77,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options>,
     let mut options = Options {
         blocks: 10,
         turn: Duration::from_millis(300),
+        loads: vec![Load { in_flight: 1 }, Load { in_flight: 64 }],
         json: None,
     };
     while let Some(flag) = arguments.next() {
@@ -93,6 +97,11 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options>,
         match flag.as_str() {
             "--blocks" => options.blocks = number()?,
             "--millis" => options.turn = Duration::from_millis(number()? as u64),
+            "--in-flight" => {
+                options.loads = vec![Load {
+                    in_flight: number()?,
+                }]
+            }
             "--json" => options.json = Some(value),
             _ => return Err(format!("unknown flag {flag}")),
         }

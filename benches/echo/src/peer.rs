@@ -3,7 +3,7 @@
 
 use crate::subject::Caller;
 use bytes::Bytes;
-use std::{net::SocketAddr, pin::Pin};
+use std::{net::SocketAddr, pin::Pin, time::Duration};
 use tonic::{Request, Response, Status};
 
 type Serving = Pin<Box<dyn Future<Output = ()>>>;
@@ -42,11 +42,18 @@ macro_rules! peer {
         }
 
         #[derive(Clone)]
-        pub(crate) struct $caller($stubs::echo_client::EchoClient<$channel>);
+        pub(crate) struct $caller {
+            client: $stubs::echo_client::EchoClient<$channel>,
+            deadline: Option<Duration>,
+        }
 
         impl Caller for $caller {
             async fn call(&mut self, payload: Bytes) -> Bytes {
-                let answer = self.0.unary($stubs::EchoMessage { payload }).await;
+                let mut request = Request::new($stubs::EchoMessage { payload });
+                if let Some(deadline) = self.deadline {
+                    request.set_timeout(deadline);
+                }
+                let answer = self.client.unary(request).await;
                 answer.expect("the echo answers").into_inner().payload
             }
         }
@@ -59,17 +66,24 @@ peer!(tonic_stubs, TonicCaller, tonic::transport::Channel);
 impl SampanCaller {
     pub(crate) fn connect(address: SocketAddr) -> Self {
         let client = sampan_stubs::echo_client::EchoClient::dial(address.to_string());
-        Self(client.expect("the address is a target"))
+        // Its deadline of 30 s comes by itself.
+        Self {
+            client: client.expect("the address is a target"),
+            deadline: None,
+        }
     }
 }
 
 impl TonicCaller {
-    pub(crate) async fn connect(address: SocketAddr) -> Self {
+    pub(crate) async fn connect(address: SocketAddr, deadline: Option<Duration>) -> Self {
         let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{address}"));
         // What the peer's users set: NODELAY is its default, a deadline is not.
         let endpoint = endpoint.expect("the address is a URI").tcp_nodelay(true);
         let channel = endpoint.connect().await.expect("the peer listens");
-        Self(tonic_stubs::echo_client::EchoClient::new(channel))
+        Self {
+            client: tonic_stubs::echo_client::EchoClient::new(channel),
+            deadline,
+        }
     }
 }
 

@@ -50,9 +50,20 @@ impl Subject {
         })
     }
 
+    /// Plain tonic, whose calls have no deadline.
     pub(crate) fn tonic(name: &'static str) -> Self {
         Self::start(name, peer::tonic_server, |address| {
-            Box::pin(peer::TonicCaller::connect(address))
+            Box::pin(peer::TonicCaller::connect(address, None))
+        })
+    }
+
+    /// tonic with the deadline on each call that Sampan's calls have.
+    pub(crate) fn tonic_with_deadline() -> Self {
+        Self::start("tonic + 30 s", peer::tonic_server, |address| {
+            Box::pin(peer::TonicCaller::connect(
+                address,
+                Some(Duration::from_secs(30)),
+            ))
         })
     }
 
@@ -93,7 +104,7 @@ impl Subject {
         let address = listener.local_addr().expect("a bound socket has one");
 
         let (tell, server_thread) = mpsc::channel();
-        thread::spawn(move || {
+        named(name, "server", move || {
             tell.send(own_thread_id()).expect("the starter waits");
             runtime().block_on(async move { serve(listener).await });
         });
@@ -102,7 +113,7 @@ impl Subject {
         let (work, mut turns) = tokio_mpsc::unbounded_channel::<(Load, Duration)>();
         let (done, results) = mpsc::channel();
         let (tell, client_thread) = mpsc::channel();
-        thread::spawn(move || {
+        named(name, "client", move || {
             tell.send(own_thread_id()).expect("the starter waits");
             runtime().block_on(tokio::task::LocalSet::new().run_until(async move {
                 let mut caller = connect(address).await;
@@ -151,6 +162,12 @@ async fn drive<C: Caller>(caller: &C, load: Load, turn: Duration) -> Vec<Duratio
         all.extend(caller.await.expect("a caller ends"));
     }
     all
+}
+
+/// Starts a thread that profilers can tell from the others.
+fn named(subject: &str, side: &str, work: impl FnOnce() + Send + 'static) {
+    let thread = thread::Builder::new().name(format!("{subject} {side}"));
+    thread.spawn(work).expect("a thread starts");
 }
 
 fn runtime() -> tokio::runtime::Runtime {

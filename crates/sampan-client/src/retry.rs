@@ -152,7 +152,7 @@ fn outcome<B>(sent: &Result<http::Response<B>, AttemptFailure>) -> Outcome {
             is_committed: false,
         },
         // Trailers alone commit to nothing.
-        Ok(response) => match response.headers().get("grpc-status") {
+        Ok(response) => match response.headers().get(&Status::GRPC_STATUS) {
             Some(status) => Outcome {
                 code: Code::from_bytes(status.as_bytes()),
                 pushback: pushback(response.headers()),

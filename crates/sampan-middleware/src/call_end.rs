@@ -59,7 +59,7 @@ impl Ended {
     /// already (trailers-only).
     #[must_use]
     pub fn from_headers(headers: &HeaderMap) -> Option<Self> {
-        let status = headers.get("grpc-status")?;
+        let status = headers.get(&Status::GRPC_STATUS)?;
         Some(Self::Status(Code::from_bytes(status.as_bytes())))
     }
 }

@@ -216,7 +216,9 @@ where
         let mut call = this.call.take().expect("polled after its end");
         // Only a handler answers with messages to come: what is refused, a wrong method
         // included, says so in the head.
-        call.is_answered(head.status.is_success() && !head.headers.contains_key("grpc-status"));
+        call.is_answered(
+            head.status.is_success() && !head.headers.contains_key(&tonic::Status::GRPC_STATUS),
+        );
         let body = CallEnd::new(&head.headers, body, call);
         Poll::Ready(Ok(Response::from_parts(head, body)))
     }

@@ -54,7 +54,7 @@ impl Echo {
         };
         let payload = match request.answer_bytes {
             0 => request.payload,
-            n => vec![0; n as usize].into(),
+            n => vec![0; n as usize],
         };
         EchoResponse {
             text,

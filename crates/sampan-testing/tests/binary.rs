@@ -1,5 +1,7 @@
 //! A service's binary as an operator meets it: arguments, keys, ports, health, drain.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use std::{
     io::{BufRead, BufReader, Read},
     net::TcpListener,

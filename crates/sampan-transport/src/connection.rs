@@ -6,8 +6,8 @@ use crate::{
 };
 use bytes::Bytes;
 use hyper::client::conn::http2::{Builder, SendRequest};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use std::{error::Error, fmt};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::{error::Error, fmt, pin::Pin};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::watch,
@@ -47,6 +47,11 @@ pub struct TransportError {
     source: hyper::Error,
 }
 
+/// Spawns hyper's futures in a box each. hyper spawns for every call, and its type for that is as
+/// large as a whole connection: unboxed, tokio would copy kilobytes several times a call.
+#[derive(Clone, Copy)]
+struct BoxedTasks;
+
 /// Starts HTTP/2 over `io`; the returned connection may not have heard of the server yet.
 pub(crate) async fn start<B, T>(
     io: T,
@@ -57,7 +62,7 @@ where
     B::Error: Into<Box<dyn Error + Send + Sync>>,
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let mut builder = Builder::new(TokioExecutor::new());
+    let mut builder = Builder::new(BoxedTasks);
     builder
         .timer(TokioTimer::new())
         .initial_stream_window_size(settings.initial_stream_window_bytes)
@@ -161,6 +166,18 @@ impl<B> fmt::Debug for Connection<B> {
         f.debug_struct("Connection")
             .field("is_closed", &self.is_closed())
             .finish()
+    }
+}
+
+// === impl BoxedTasks ===
+
+impl<F> hyper::rt::Executor<F> for BoxedTasks
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    fn execute(&self, future: F) {
+        let boxed: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(future);
+        tokio::spawn(boxed);
     }
 }
 

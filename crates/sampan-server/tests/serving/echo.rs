@@ -71,7 +71,8 @@ impl Echo {
         self,
         request: tonic::Request<String>,
     ) -> Result<tonic::Response<String>, Status> {
-        let remote = request.remote_addr();
+        // Named in full: with its transport feature on, tonic has a method of that name.
+        let remote = RequestExt::remote_addr(&request);
         let text = request.into_inner();
         let _handler = self.begin(&text);
         match text.as_str() {
