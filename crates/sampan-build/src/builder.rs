@@ -107,7 +107,7 @@ impl Builder {
     }
 
     /// Uses Rust types from elsewhere for a package or type, and generates none for it:
-    /// `.extern_path(".orders.v1", "::shop_types::v1")`.
+    /// `.extern_path(".orders.v1", "::order_types::v1")`.
     #[must_use]
     pub fn extern_path(mut self, proto_path: impl AsRef<str>, rust_path: impl AsRef<str>) -> Self {
         self.settings.extern_paths.push(pair(proto_path, rust_path));

@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn the_package_is_found_behind_comments_and_options() {
         let text = "// package no;\n/* package no; */ syntax = \"package no;\";\n\
-                    option x = { package: 1 };\npackage shop . v1 ;\n";
+                    option x = { package: 1 };\npackage orders . v1 ;\n";
         assert_eq!(
             head(text),
             Head {

@@ -102,7 +102,7 @@ pub(crate) struct GatewayArgs {
     /// repeatable
     #[arg(long = "protoset", value_name = "FILE")]
     pub(crate) protosets: Vec<PathBuf>,
-    /// Lets pages of this origin call, such as https://app.example; repeatable
+    /// Lets pages of this origin call, such as `https://app.example`; repeatable
     #[arg(long = "allow-origin", value_name = "ORIGIN")]
     pub(crate) allowed_origins: Vec<String>,
     /// Goes on taking calls for so many seconds when told to stop, so that balancers notice
