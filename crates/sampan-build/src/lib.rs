@@ -8,7 +8,8 @@
 //! ```
 //!
 //! For each service `Orders` there is
-//! - `orders_client::OrdersClient`, as tonic generates it, and `OrdersClient::dial(target)`;
+//! - `orders_client::OrdersClient`, as tonic generates it, and `OrdersClient::dial(target)`
+//!   and tonic's `OrdersClient::connect(uri)`;
 //! - `orders_server::{Orders, OrdersServer}`, as tonic generates them;
 //! - `orders_methods`: path, shape and policy of each method, and all of them in `METHODS`;
 //!

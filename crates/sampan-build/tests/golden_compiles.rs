@@ -45,6 +45,19 @@ pub mod __codegen {
         }
     }
 
+    #[derive(Debug)]
+    pub struct Endpoint;
+
+    impl Endpoint {
+        pub fn new<D: TryInto<Self>>(_: D) -> Result<Self, Error> {
+            Ok(Self)
+        }
+
+        pub async fn connect(&self) -> Result<Channel, Error> {
+            Channel::dial("connected")
+        }
+    }
+
     impl Service<http::Request<Body>> for Channel {
         type Response = http::Response<Body>;
         type Error = tonic::Status;

@@ -65,7 +65,7 @@ where
 #[doc(hidden)]
 pub mod __codegen {
     #[cfg(feature = "client")]
-    pub use sampan_client::{Channel, Error};
+    pub use sampan_client::{Channel, Error, compat::Endpoint};
     pub use sampan_wire::{Code, policy::*};
     pub use {prost, prost_types, tonic, tonic_prost};
 }

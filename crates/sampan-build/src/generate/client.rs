@@ -54,10 +54,15 @@ pub(super) fn finish(
     });
     if let Some((module, client)) = module.zip(edit.client)
         && settings.build_transport
-        && !methods.has_rust_name("dial")
         && let Some((_, items)) = &mut module.content
     {
-        items.push(dial(&client, settings));
+        // A service with an rpc of that name keeps its rpc.
+        if !methods.has_rust_name("dial") {
+            items.push(dial(&client, settings));
+        }
+        if !methods.has_rust_name("connect") {
+            items.push(connect(&client, settings));
+        }
     }
     Ok(file.into_token_stream())
 }
@@ -75,6 +80,29 @@ fn dial(client: &syn::Ident, settings: &Settings) -> syn::Item {
             /// When `target` is none.
             pub fn dial(target: impl AsRef<str>) -> std::result::Result<Self, #error> {
                 #channel::dial(target.as_ref()).map(Self::new)
+            }
+        }
+    }
+}
+
+/// What tonic-build generates for tonic's own transport.
+fn connect(client: &syn::Ident, settings: &Settings) -> syn::Item {
+    let channel = settings.runtime.name("Channel");
+    let endpoint = settings.runtime.name("Endpoint");
+    let error = settings.runtime.name("Error");
+    parse_quote! {
+        impl #client<#channel> {
+            /// A client that is connected to `destination`, a URI or an endpoint, before the
+            /// first call. With `dial` there is nothing to wait for.
+            ///
+            /// # Errors
+            /// When `destination` is no URI or cannot be reached.
+            pub async fn connect<D>(destination: D) -> std::result::Result<Self, #error>
+            where
+                D: TryInto<#endpoint>,
+                D::Error: Into<StdError>,
+            {
+                #endpoint::new(destination)?.connect().await.map(Self::new)
             }
         }
     }

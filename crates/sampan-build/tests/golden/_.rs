@@ -144,6 +144,25 @@ pub mod bare_client {
             ::sampan::__codegen::Channel::dial(target.as_ref()).map(Self::new)
         }
     }
+    impl BareClient<::sampan::__codegen::Channel> {
+        /// A client that is connected to `destination`, a URI or an endpoint, before the
+        /// first call. With `dial` there is nothing to wait for.
+        ///
+        /// # Errors
+        /// When `destination` is no URI or cannot be reached.
+        pub async fn connect<D>(
+            destination: D,
+        ) -> std::result::Result<Self, ::sampan::__codegen::Error>
+        where
+            D: TryInto<::sampan::__codegen::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            ::sampan::__codegen::Endpoint::new(destination)?
+                .connect()
+                .await
+                .map(Self::new)
+        }
+    }
 }
 /// Generated server implementations.
 #[allow(clippy::all, clippy::nursery, clippy::pedantic, clippy::restriction, dead_code, missing_docs, unreachable_pub, unused_qualifications)]
