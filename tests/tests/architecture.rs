@@ -16,7 +16,8 @@ const ARROWS: &[(&str, &[&str])] = &[
         &["client", "server", "middleware", "transport", "wire"],
     ),
     ("sampan-wire", &[]),
-    ("sampan-transport", &["wire"]),
+    ("sampan-h2", &["wire"]),
+    ("sampan-transport", &["h2", "wire"]),
     ("sampan-container", &["wire"]),
     ("sampan-middleware", &["wire"]),
     (
@@ -43,6 +44,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 /// Crate → dependencies of others that it must not have, features included in the name.
 const ABSENT: &[(&str, &[&str])] = &[
     ("sampan-wire", &["tokio", "tonic", "hyper"]),
+    ("sampan-h2", &["tokio", "tonic", "hyper", "h2"]),
     ("sampan-container", &["tokio", "tonic", "hyper"]),
     ("sampan-transport", &["tonic"]),
     ("sampan-middleware", &["hyper", "hyper-util"]),

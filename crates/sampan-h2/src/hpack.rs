@@ -1,0 +1,1 @@
+//! Header compression. Source: RFC 7541.
