@@ -66,6 +66,11 @@ deny:
 suite *ARGUMENTS:
     scripts/suite "$@"
 
+# Fuzz the protocol code for hours, or as said: just fuzz 60 hpack
+[group('test')]
+fuzz SECONDS='14400' *TARGETS:
+    scripts/suite fuzz "$@"
+
 # === demo ===
 
 # The shop as processes on this machine

@@ -107,6 +107,16 @@ pub enum CacheScope {
     Public,
 }
 
+/// What a generated stub tells the channel of a call, in the request's extensions.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CallFacts {
+    /// The method that is called.
+    pub method: &'static Method,
+    /// The largest message that the stub takes: the channel refuses a larger one before the
+    /// stub's decoder sees it.
+    pub max_decoding_message_size: usize,
+}
+
 /// The largest message a stub takes, told to the channel in the request's extensions, so that
 /// it refuses a larger one with RESOURCE_EXHAUSTED before the stub's decoder sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,7 +17,7 @@ use std::time::Duration;
 pub struct InvalidTimeout;
 
 const MAX_DIGITS: usize = 8;
-const MAX_VALUE: u128 = 99_999_999;
+const MAX_VALUE: u32 = 99_999_999;
 
 /// Nanoseconds of each unit, finest first.
 const UNITS: [(u128, char); 6] = [
@@ -56,20 +56,36 @@ pub fn parse(value: &[u8]) -> Result<Duration, InvalidTimeout> {
     }
 }
 
+/// The longest value, in bytes.
+pub const MAX_LEN: usize = MAX_DIGITS + 1;
+
 /// Writes a header's value in the finest unit that holds it.
 ///
 /// Rounds up, so that a peer never gives up before its caller, and what is left is `0n` only
 /// when nothing is left. More than 99,999,999 hours become just that.
 #[must_use]
 pub fn format(timeout: Duration) -> String {
+    String::from_utf8_lossy(write(timeout, &mut [0; MAX_LEN])).into_owned()
+}
+
+/// As [`format`](fn@format), into a buffer of the caller's.
+pub fn write(timeout: Duration, buffer: &mut [u8; MAX_LEN]) -> &[u8] {
     let nanos = timeout.as_nanos();
-    for (size, unit) in UNITS {
-        let count = nanos.div_ceil(size);
-        if count <= MAX_VALUE {
-            return format!("{count}{unit}");
+    let fit = UNITS.into_iter().find_map(|(size, unit)| {
+        let count = u32::try_from(nanos.div_ceil(size)).ok()?;
+        (count <= MAX_VALUE).then_some((count, unit))
+    });
+    let (mut count, unit) = fit.unwrap_or((MAX_VALUE, 'H'));
+    let mut at = MAX_LEN - 1;
+    buffer[at] = unit as u8;
+    loop {
+        at -= 1;
+        buffer[at] = b'0' + (count % 10) as u8;
+        count /= 10;
+        if count == 0 {
+            return &buffer[at..];
         }
     }
-    format!("{MAX_VALUE}H")
 }
 
 #[cfg(test)]
