@@ -258,6 +258,22 @@ async fn a_deadline_ends_a_stream_in_its_middle() {
 }
 
 #[tokio::test]
+async fn a_call_ends_when_its_handle_says_so() {
+    let server = Running::on_tcp().await;
+    let (say, said) = tokio::sync::mpsc::channel(1);
+    let requests = tokio_stream::wrappers::ReceiverStream::new(said);
+    let mut request = tonic::Request::new(requests);
+    let handle = request.cancellation_handle();
+    let mut answers = server.client().bidi(request).await.unwrap().into_inner();
+    say.send(says("before")).await.unwrap();
+    assert_eq!(answers.message().await.unwrap().unwrap().text, "before");
+    handle.cancel();
+    let status = answers.message().await.unwrap_err();
+    assert_eq!(status.code(), Code::Cancelled, "{status}");
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn nobody_listening_is_unavailable_with_the_cause_and_a_hint() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

@@ -2,12 +2,11 @@
 
 use crate::config;
 use crate::error::{Error, Fault};
-use crate::generate::{self, Runtime};
+use crate::generate::{self, Attributes, Runtime};
 use crate::load::{self, Loaded};
 use crate::output;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use tonic_build::Attributes;
 
 /// How code is generated. Made by [`configure`](crate::configure).
 ///
@@ -385,10 +384,10 @@ impl Builder {
 // === impl Settings ===
 
 impl Settings {
-    pub(crate) fn codec_path(&self) -> String {
-        self.codec_path
-            .clone()
-            .unwrap_or_else(|| self.runtime.text("tonic_prost::ProstCodec"))
+    /// A codec of the user's; None: messages are prost's.
+    pub(crate) fn own_codec(&self) -> Option<syn::Path> {
+        // It was parsed before.
+        syn::parse_str(self.codec_path.as_deref()?).ok()
     }
 
     /// Puts the path of prost-types into what prost-build wrote.

@@ -1,10 +1,12 @@
 //! Turns compiled .proto files into Rust: one file per package.
 
+mod attributes;
 mod client;
 mod descriptor_set;
 mod methods;
 mod names;
 mod runtime;
+mod server;
 mod service;
 
 use crate::builder::Settings;
@@ -12,6 +14,7 @@ use crate::builtin;
 use crate::error::{Error, Fault};
 use crate::load::Loaded;
 use crate::policy::{self, Facts};
+pub(crate) use attributes::Attributes;
 use prost_build::Module;
 use prost_reflect::{DescriptorPool, FileDescriptor, Kind};
 pub(crate) use runtime::Runtime;

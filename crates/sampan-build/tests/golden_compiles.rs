@@ -12,7 +12,7 @@ use generated::golden::v1::{dial_http_methods, store_client, store_methods};
 use generated::golden::{self, v1::GetRequest};
 use generated::{PingRequest, PingResponse, bare_client, bare_server};
 use prost_reflect::DescriptorPool;
-use sampan_wire::policy::{MaxDecodingMessageSize, Method, MethodKind};
+use sampan_wire::policy::{CallFacts, Method, MethodKind};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
@@ -23,6 +23,7 @@ use tonic::codegen::{BoxFuture, Service, http};
 pub mod __codegen {
     use super::{Body, BoxFuture, Context, Poll, Service, http};
 
+    pub use sampan_middleware::glue;
     pub use sampan_wire::{Code, policy::*};
     pub use {prost, prost_types, tonic, tonic_prost};
 
@@ -94,10 +95,10 @@ impl Service<http::Request<Body>> for Recorder {
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        let method: &'static Method = request.extensions().get::<&'static Method>().unwrap();
-        let MaxDecodingMessageSize(limit) = *request.extensions().get().unwrap();
+        let facts: CallFacts = *request.extensions().get().unwrap();
         let path = request.uri().path().to_owned();
-        self.told.lock().unwrap().push((path, *method, limit));
+        let limit = facts.max_decoding_message_size;
+        self.told.lock().unwrap().push((path, *facts.method, limit));
         let response = http::Response::builder()
             .header("grpc-status", "5")
             .body(Body::empty());

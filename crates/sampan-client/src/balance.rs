@@ -2,18 +2,16 @@
 //!
 //! Pickers are pure: they see candidates, a random source, and nothing else.
 
+mod dice;
 mod least_request;
 mod round_robin;
 
+pub(crate) use dice::Dice;
 pub(crate) use least_request::LeastRequest;
 pub(crate) use round_robin::RoundRobin;
 
-use crate::{
-    Balance, Error,
-    endpoint::{Live, Ticket},
-};
+use crate::Balance;
 use rand::Rng;
-use std::sync::Arc;
 
 /// What a picker sees of an endpoint.
 pub(crate) trait Candidate {
@@ -21,17 +19,6 @@ pub(crate) trait Candidate {
     fn is_alive(&self) -> bool;
     /// Calls that have not ended.
     fn in_flight(&self) -> u32;
-}
-
-/// The answer to "where does this attempt go?".
-#[derive(Debug)]
-pub(crate) enum Pick {
-    /// There. The ticket counts as a call in flight until its end.
-    Ready(Ticket),
-    /// Wait: an endpoint is being connected.
-    Queue,
-    /// Nowhere: all endpoints are down.
-    Fail(Error),
 }
 
 /// The picker that a channel's settings ask for.
@@ -65,16 +52,6 @@ fn alive_from<C: Candidate>(from: &[C], start: usize) -> Option<usize> {
     (start..from.len())
         .chain(0..start)
         .find(|&index| from[index].is_alive())
-}
-
-impl Candidate for Arc<Live> {
-    fn is_alive(&self) -> bool {
-        !self.connection.is_closed()
-    }
-
-    fn in_flight(&self) -> u32 {
-        self.endpoint.in_flight()
-    }
 }
 
 #[cfg(test)]

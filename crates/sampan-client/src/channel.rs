@@ -2,7 +2,9 @@
 
 use crate::{
     Balance, Counts, EndpointSnapshot, Error,
+    call::Call,
     config::{CallSettings, env},
+    flight::Flight,
     pool::{Pool, Source},
     resolve::Resolver,
     retry::ThrottleSettings,
@@ -15,7 +17,7 @@ use http::{
     uri::{Authority, Scheme},
 };
 use sampan_middleware::Body;
-use sampan_transport::{ClientHttp2Settings, ClientTls, ConnectSettings, TcpSettings};
+use sampan_transport::{ClientHttp2Settings, ClientTls, ConnectSettings, RouteHead, TcpSettings};
 use sampan_wire::policy::Method;
 use std::{
     fmt,
@@ -62,13 +64,14 @@ pub struct ChannelBuilder {
 /// The response to a call. Dropping it cancels the call.
 #[must_use = "futures do nothing unless polled"]
 pub struct ResponseFuture {
-    call: Pin<Box<dyn Future<Output = Result<http::Response<Body>, Status>> + Send>>,
+    flight: Box<Flight>,
 }
 
-struct Shared {
+/// What the clones of a channel, and calls up to the heads of their responses, keep alive.
+pub(crate) struct Shared {
     name: String,
     pool: Arc<Pool>,
-    stack: Stack,
+    stack: Arc<Stack>,
 }
 
 const USER_AGENT: &str = concat!("sampan/", env!("CARGO_PKG_VERSION"));
@@ -105,7 +108,7 @@ impl Channel {
 
     pub(crate) fn new(name: String, source: Source, balance: Balance, calls: CallSettings) -> Self {
         let pool = Arc::new(Pool::new(name.clone(), source, balance));
-        let stack = Stack::new(calls, Arc::clone(&pool));
+        let stack = Arc::new(Stack::new(calls, Arc::clone(&pool)));
         Self {
             shared: Arc::new(Shared { name, pool, stack }),
         }
@@ -134,7 +137,7 @@ impl Channel {
     /// What the channel has counted since it was made.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        self.shared.stack.counters().snapshot()
+        self.shared.stack.counters.snapshot()
     }
 }
 
@@ -157,14 +160,31 @@ impl tower_service::Service<http::Request<tonic::body::Body>> for Channel {
     }
 
     fn call(&mut self, request: http::Request<tonic::body::Body>) -> ResponseFuture {
-        let shared = Arc::clone(&self.shared);
+        let stack = &self.shared.stack;
+        let (head, body) = request.into_parts();
+        // Written where it stays.
+        let room = Box::new_uninit();
+        let call = Call::new(head, &stack.methods, stack.max_message_bytes);
+        let flight = Flight::new(Arc::clone(&self.shared), call, body);
         ResponseFuture {
-            call: Box::pin(async move { shared.stack.call(request).await }),
+            flight: Box::write(room, flight),
         }
     }
 }
 
 // === impl Shared ===
+
+impl Shared {
+    pub(crate) const fn stack(&self) -> &Arc<Stack> {
+        &self.stack
+    }
+}
+
+impl AsRef<Stack> for Shared {
+    fn as_ref(&self) -> &Stack {
+        &self.stack
+    }
+}
 
 impl Drop for Shared {
     fn drop(&mut self) {
@@ -338,10 +358,17 @@ impl RouteSettings<'_> {
                 (Scheme::HTTPS, connect)
             }
         };
-        Ok(Route {
+        let authority = self.authority.as_str();
+        let authority = HeaderValue::from_str(authority).map_err(|error| {
+            Error::configuration(format!("\"{authority}\" is no authority")).with_source(error)
+        })?;
+        let head = RouteHead {
             scheme,
-            authority: self.authority,
+            authority,
             user_agent,
+        };
+        Ok(Route {
+            head,
             connect,
             connector: self.connector,
         })
@@ -354,7 +381,7 @@ impl Future for ResponseFuture {
     type Output = Result<http::Response<Body>, Status>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.call.as_mut().poll(cx)
+        Pin::new(&mut *self.flight).poll(cx)
     }
 }
 

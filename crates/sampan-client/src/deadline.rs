@@ -14,27 +14,17 @@
 //!
 //! Source: gRPC over HTTP/2, "Timeout".
 
-use crate::{
-    call::{Call, Deadline, Handle},
-    failure::{Failure, Fault, Progress, Scene},
-};
-use bytes::Bytes;
-use http::{HeaderMap, HeaderName, uri::PathAndQuery};
-use http_body::{Frame, SizeHint};
-use pin_project_lite::pin_project;
+use crate::{failure::Failure, timers::Timer};
+use http::{HeaderMap, HeaderName};
 use sampan_wire::{
     policy::{Method, MethodKind},
     timeout,
 };
-use std::{
-    pin::Pin,
-    task::{Context, Poll},
-    time::Duration,
-};
-use tokio::time::{Instant, Sleep, sleep_until};
-use tonic::{Code, Status};
+use std::time::Duration;
+use tokio::time::Instant;
+use tonic::Code;
 
-pub(crate) const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 /// Decides how long a call may take.
 #[derive(Clone, Copy, Debug, Default)]
@@ -54,26 +44,22 @@ pub(crate) struct Bounds {
     pub(crate) head: Option<Duration>,
 }
 
-/// Ends calls at their deadline.
-#[derive(Debug)]
-pub(crate) struct DeadlineLayer<N> {
-    pub(crate) policy: DeadlinePolicy,
-    pub(crate) next: N,
+/// When a call must have ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Deadline {
+    pub(crate) at: Instant,
+    /// For messages: what was asked for.
+    pub(crate) limit: Duration,
 }
 
-pin_project! {
-    /// A response body that ends with its call's deadline.
-    pub(crate) struct DeadlineBody<B> {
-        #[pin]
-        body: Option<B>,
-        deadline: Option<Deadline>,
-        // Made when there is something to wait for: most bodies are there with their head.
-        #[pin]
-        timer: Option<Sleep>,
-        path: PathAndQuery,
-        started: Instant,
-        attempts: u32,
-    }
+/// When a call began, and when it must be over.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Times {
+    pub(crate) started: Instant,
+    /// To its last trailer.
+    pub(crate) whole: Option<Deadline>,
+    /// To the head of its response.
+    pub(crate) until_head: Option<Deadline>,
 }
 
 // === impl DeadlinePolicy ===
@@ -99,9 +85,13 @@ impl DeadlinePolicy {
     }
 }
 
-/// What the caller put into the request: `tonic::Request::set_timeout`, or the header by hand.
-fn asked(headers: &HeaderMap) -> Result<Option<Duration>, Failure> {
-    let Some(value) = headers.get(GRPC_TIMEOUT) else {
+/// Takes out what the caller put into the request: `tonic::Request::set_timeout`, or the header
+/// by hand. What is left at the moment of sending takes its place.
+pub(crate) fn take_asked(headers: &mut HeaderMap) -> Result<Option<Duration>, Failure> {
+    if headers.is_empty() {
+        return Ok(None);
+    }
+    let Some(value) = headers.remove(GRPC_TIMEOUT) else {
         return Ok(None);
     };
     timeout::parse(value.as_bytes()).map(Some).map_err(|_| {
@@ -112,125 +102,51 @@ fn asked(headers: &HeaderMap) -> Result<Option<Duration>, Failure> {
     })
 }
 
-// === impl DeadlineLayer ===
+// === impl Deadline ===
 
-impl<N: Handle + Sync> Handle for DeadlineLayer<N> {
-    async fn handle(
-        &self,
-        mut call: Call<'_>,
-    ) -> Result<
-        http::Response<impl http_body::Body<Data = Bytes, Error = Status> + Send + 'static>,
-        Failure,
-    > {
-        let asked = asked(&call.head.headers)?;
-        let bounds = self.policy.bounds(asked, call.method, call.kind);
-        let progress = call.progress;
-        let started = progress.started;
-        // A time beyond what the clock can say is none.
-        let deadline_after = |limit| {
-            let at = started.checked_add(limit)?;
-            Some(Deadline { at, limit })
+impl Deadline {
+    /// None when it is beyond what the clock can say.
+    fn after(started: Instant, limit: Duration) -> Option<Self> {
+        let at = started.checked_add(limit)?;
+        Some(Self { at, limit })
+    }
+
+    pub(crate) const fn timer(self) -> Timer {
+        Timer::new(self.at, self.limit)
+    }
+}
+
+// === impl Times ===
+
+impl Times {
+    pub(crate) fn new(started: Instant, bounds: Bounds) -> Self {
+        let whole = bounds
+            .whole
+            .and_then(|limit| Deadline::after(started, limit));
+        let until_head = match bounds.head {
+            None => whole,
+            Some(limit) => Deadline::after(started, limit)
+                .into_iter()
+                .chain(whole)
+                .min_by_key(|deadline| deadline.at),
         };
-        let deadline = bounds.whole.and_then(deadline_after);
-        let head_deadline = bounds.head.and_then(deadline_after);
-        call.deadline = deadline;
-        let path = call.head.path.clone();
-        let until_head = deadline
-            .into_iter()
-            .chain(head_deadline)
-            .min_by_key(|d| d.at);
-        let timer = async {
-            match until_head {
-                None => std::future::pending().await,
-                Some(Deadline { at, limit }) => {
-                    sleep_until(at).await;
-                    limit
-                }
-            }
-        };
-        let response = tokio::select! {
-            // An answer that is there is not thrown away.
-            biased;
-            response = self.next.handle(call) => response?,
-            limit = timer => return Err(exceeded(limit, progress)),
-        };
-        Ok(response.map(|body| DeadlineBody {
-            body: Some(body),
-            deadline,
-            timer: None,
-            path,
+        Self {
             started,
-            attempts: progress.attempts(),
-        }))
-    }
-}
-
-fn exceeded(limit: Duration, progress: &Progress) -> Failure {
-    let waited_for = progress.phase().name();
-    Failure::fault(
-        Code::DeadlineExceeded,
-        format!("deadline of {limit:?} exceeded while waiting for {waited_for}"),
-    )
-}
-
-// === impl DeadlineBody ===
-
-impl<B> http_body::Body for DeadlineBody<B>
-where
-    B: http_body::Body<Data = Bytes, Error = Status>,
-{
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let mut this = self.project();
-        let Some(body) = this.body.as_mut().as_pin_mut() else {
-            return Poll::Ready(None);
-        };
-        let polled = body.poll_frame(cx);
-        let (Poll::Pending, Some(deadline)) = (&polled, *this.deadline) else {
-            return polled;
-        };
-        if this.timer.is_none() {
-            this.timer.set(Some(sleep_until(deadline.at)));
+            whole,
+            until_head,
         }
-        let is_over = this
-            .timer
-            .as_pin_mut()
-            .is_some_and(|timer| timer.poll(cx).is_ready());
-        if !is_over {
-            return Poll::Pending;
-        }
-        // Its drop resets the stream.
-        this.body.set(None);
-        let what = format!(
-            "deadline of {:?} exceeded before the end of the response",
-            deadline.limit
-        );
-        let scene = Scene {
-            path: this.path.as_str(),
-            endpoint: None,
-            attempts: *this.attempts,
-            elapsed: this.started.elapsed(),
-        };
-        let status = Fault::new(Code::DeadlineExceeded, what).into_status(scene);
-        Poll::Ready(Some(Err(status)))
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.body
-            .as_ref()
-            .is_none_or(http_body::Body::is_end_stream)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match &self.body {
-            Some(body) => body.size_hint(),
-            None => SizeHint::with_exact(0),
-        }
+    /// What is left, for the server. Never nothing: the timer ends the call.
+    pub(crate) fn left(&self, now: Instant) -> Option<Duration> {
+        let Deadline { at, limit } = self.whole?;
+        // Most attempts start with their call.
+        let left = if now == self.started {
+            limit
+        } else {
+            at.saturating_duration_since(now)
+        };
+        Some(left.max(Duration::from_nanos(1)))
     }
 }
 

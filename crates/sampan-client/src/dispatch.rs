@@ -1,37 +1,39 @@
-//! Sends one attempt: takes an endpoint, and sends the request on its connection.
+//! One attempt: a request given to a connection, and what came of it.
 
 use crate::{
-    balance::Pick,
-    call::{Deadline, Head},
-    deadline::GRPC_TIMEOUT,
-    endpoint::Ticket,
-    failure::{Failure, Phase, Progress},
-    outbound::RequestBody,
-    pool::Pool,
-    response::{CallRef, check_head},
+    call::Call,
+    deadline::Times,
+    endpoint::{Endpoint, Live, Ticket},
+    failure::{Failure, Progress},
+    outbound::{StreamFailure, Streamed},
+    response::{Answer, check},
 };
-use bytes::Bytes;
-use http::{HeaderValue, Uri, header::USER_AGENT, uri};
-use sampan_middleware::CallEnd;
-use sampan_transport::CallError;
-use sampan_wire::timeout;
+use sampan_middleware::Ended;
+use sampan_transport::{CallError, Incoming, Payload, ResetReason, WhyNot};
 use std::sync::Arc;
-use tokio::time::Instant;
-use tonic::{Code, Status};
+use tokio::{runtime::Handle, time::Instant};
+use tonic::Code;
 
-/// Sends attempts to the endpoints of a pool.
-#[derive(Debug)]
-pub(crate) struct Dispatch {
-    pub(crate) pool: Arc<Pool>,
+/// A request that left.
+pub(crate) struct Sent {
+    pub(crate) exchange: sampan_transport::Call,
+    pub(crate) ticket: Ticket,
 }
 
-/// One request to send.
-pub(crate) struct Attempt<'a> {
-    pub(crate) head: Head,
-    pub(crate) body: RequestBody,
-    pub(crate) deadline: Option<Deadline>,
-    pub(crate) max_message_bytes: Option<usize>,
-    pub(crate) progress: &'a Progress,
+/// What came of an attempt.
+#[allow(clippy::large_enum_variant, reason = "passed on at once, never stored")]
+pub(crate) enum Attempted {
+    Answered(Answered),
+    /// The request never left, because its connection just closed.
+    Unsent(Failure, Arc<Endpoint>),
+    Failed(AttemptFailure),
+}
+
+/// A response by gRPC's rules; its status may still be a failure.
+pub(crate) struct Answered {
+    pub(crate) response: http::Response<Incoming>,
+    pub(crate) answer: Answer,
+    pub(crate) ticket: Ticket,
 }
 
 /// An attempt without a response.
@@ -40,144 +42,141 @@ pub(crate) struct AttemptFailure {
     pub(crate) failure: Failure,
     /// The server did nothing with the request.
     pub(crate) was_refused: bool,
+    endpoint: Arc<Endpoint>,
 }
 
-// === impl Dispatch ===
+/// Why an attempt has no response to hand on.
+pub(crate) enum CallFailure {
+    /// There is one, against the rules.
+    Judged(Failure),
+    Transport(CallError),
+}
 
-impl Dispatch {
-    /// Sends the attempt and waits for the head of its response. A request that does not leave,
-    /// because its connection just closed, goes to another one, until the deadline.
-    pub(crate) async fn send(
-        &self,
-        attempt: Attempt<'_>,
-    ) -> Result<
-        http::Response<impl http_body::Body<Data = Bytes, Error = Status> + Send + 'static + use<>>,
-        AttemptFailure,
-    > {
-        let Attempt {
-            head,
-            body,
-            deadline,
-            max_message_bytes,
-            progress,
-        } = attempt;
-        let path = head.path.clone();
-        let mut request = http::Request::new(body);
-        *request.method_mut() = head.method;
-        *request.version_mut() = http::Version::HTTP_2;
-        *request.headers_mut() = head.headers;
-        loop {
-            let ticket = self.ticket(deadline, progress).await?;
-            let live = Arc::clone(ticket.live());
-            let route = &live.endpoint.site.route;
-            let mut parts = uri::Parts::default();
-            parts.scheme = Some(route.scheme.clone());
-            parts.authority = Some(route.authority.clone());
-            parts.path_and_query = Some(path.clone());
-            *request.uri_mut() = Uri::from_parts(parts).map_err(|error| {
-                Failure::fault(Code::Internal, format!("the path is no path: {error}"))
-            })?;
-            let headers = request.headers_mut();
-            headers.insert(USER_AGENT, route.user_agent.clone());
-            if let Some(deadline) = deadline {
-                headers.insert(GRPC_TIMEOUT, time_left(deadline));
-            }
-            progress.sent_to(&live.endpoint);
-            match live.connection.send(request).await {
-                Ok(response) => {
-                    live.answers();
-                    let call = CallRef {
-                        path,
-                        endpoint: Arc::clone(&live.endpoint),
-                        attempts: progress.attempts(),
-                        started: progress.started,
-                    };
-                    return match check_head(response, max_message_bytes, call) {
-                        Ok(response) => Ok(watched(response, ticket)),
-                        Err(failure) => Err(failed(failure, ticket)),
-                    };
-                }
-                Err(CallError::Unsent(unsent)) => {
-                    progress.was_not_sent();
-                    ticket.give_back();
-                    request = *unsent;
-                }
-                Err(CallError::Refused(error)) => {
-                    return Err(AttemptFailure {
-                        was_refused: true,
-                        ..failed(Failure::refused(error), ticket)
+/// Gives a request to a connection, if that takes it.
+pub(crate) fn send(
+    live: &Arc<Live>,
+    call: &Call,
+    times: &Times,
+    previous: u32,
+    now: Instant,
+    payload: Payload<Streamed>,
+) -> Result<Sent, (Payload<Streamed>, WhyNot)> {
+    let route = &live.endpoint.site.route.head;
+    let head = call.head(route, previous, times.left(now));
+    match live.connection.start(&head, payload) {
+        Ok(exchange) => {
+            let at = times.whole.map(|deadline| deadline.at);
+            let ticket = Ticket::new(Arc::clone(live), now, at);
+            Ok(Sent { exchange, ticket })
+        }
+        Err(refused) => Err((refused.payload, refused.why)),
+    }
+}
+
+/// A request stream runs on its caller's runtime.
+pub(crate) fn check_runtime(payload: &Payload<Streamed>) -> Result<(), Failure> {
+    match payload {
+        Payload::Stream(_) if Handle::try_current().is_err() => Err(Failure::fault(
+            Code::Unavailable,
+            "a stream was begun outside of a tokio runtime",
+        )),
+        _ => Ok(()),
+    }
+}
+
+// === impl Attempted ===
+
+impl Attempted {
+    pub(crate) fn new(
+        result: Result<http::Response<Incoming>, CallError>,
+        ticket: Ticket,
+        max_message_bytes: Option<usize>,
+        stream: Option<&StreamFailure>,
+    ) -> Self {
+        let failed = match result {
+            Ok(mut response) => match ticket.check(&mut response, max_message_bytes) {
+                Ok(answer) => {
+                    return Self::Answered(Answered {
+                        response,
+                        answer,
+                        ticket,
                     });
                 }
-                Err(CallError::Reset(reason, error)) => {
-                    return Err(failed(Failure::reset(reason, error), ticket));
-                }
-                Err(CallError::Broken(error)) => {
-                    return Err(failed(Failure::broken(error), ticket));
-                }
-                Err(_) => {
-                    return Err(failed(
-                        Failure::fault(Code::Unavailable, "not sent"),
-                        ticket,
-                    ));
-                }
+                Err(failure) => CallFailure::Judged(failure),
+            },
+            Err(error) => CallFailure::Transport(error),
+        };
+        Self::failed(failed, ticket, stream)
+    }
+
+    pub(crate) fn failed(
+        failed: CallFailure,
+        ticket: Ticket,
+        stream: Option<&StreamFailure>,
+    ) -> Self {
+        let endpoint = Arc::clone(&ticket.live().endpoint);
+        let (failure, was_refused) = match failed {
+            CallFailure::Judged(failure) => (failure, false),
+            CallFailure::Transport(CallError::Unsent(error)) => {
+                ticket.give_back();
+                return Self::Unsent(Failure::refused(error), endpoint);
+            }
+            CallFailure::Transport(CallError::Refused(error)) => (Failure::refused(error), true),
+            CallFailure::Transport(CallError::Broken(error)) => (Failure::broken(error), false),
+            CallFailure::Transport(CallError::Reset(reason, error)) => {
+                let failure = if reason == ResetReason::Cancel && ticket.is_late() {
+                    Failure::cancelled_late()
+                } else {
+                    Failure::reset(reason, error)
+                };
+                (failure, false)
+            }
+            CallFailure::Transport(_) => (Failure::fault(Code::Unavailable, "not sent"), false),
+        };
+        // The reset that a failing request stream leads to is not the reason.
+        let failure = match stream.and_then(|stream| stream.get()) {
+            Some(status) => Failure::Status(status.clone()),
+            None => failure,
+        };
+        ticket.end(Ended::Failed(failure.code()));
+        Self::Failed(AttemptFailure {
+            failure,
+            was_refused,
+            endpoint,
+        })
+    }
+
+    pub(crate) fn endpoint(&self) -> &Arc<Endpoint> {
+        match self {
+            Self::Answered(answered) => &answered.ticket.live().endpoint,
+            Self::Unsent(_, endpoint) => endpoint,
+            Self::Failed(failed) => &failed.endpoint,
+        }
+    }
+
+    /// Takes it for the call's last one.
+    pub(crate) fn settle(self, progress: &mut Progress) -> Result<Answered, Failure> {
+        match self {
+            Self::Answered(answered) => Ok(answered),
+            Self::Failed(failed) => Err(failed.failure),
+            Self::Unsent(failure, _) => {
+                progress.was_not_sent();
+                Err(failure)
             }
         }
     }
+}
 
-    async fn ticket(
+// === impl Ticket ===
+
+impl Ticket {
+    /// Checks the response to its attempt.
+    pub(crate) fn check(
         &self,
-        deadline: Option<Deadline>,
-        progress: &Progress,
-    ) -> Result<Ticket, Failure> {
-        let at = deadline.map(|deadline| deadline.at);
-        // The first attempt starts with its call: the clock was read there.
-        let now = if progress.attempts() == 0 {
-            progress.started
-        } else {
-            Instant::now()
-        };
-        if let Pick::Ready(ticket) = self.pool.pick(now, at) {
-            return Ok(ticket);
-        }
-        progress.waits_for(Phase::Endpoint);
-        self.pool.wait(at).await.map_err(Failure::unreachable)
-    }
-}
-
-/// What is left of the deadline, for the server. Never nothing: the timer ends the call.
-fn time_left(deadline: Deadline) -> HeaderValue {
-    let left = deadline.at.saturating_duration_since(Instant::now());
-    let left = left.max(std::time::Duration::from_nanos(1));
-    HeaderValue::try_from(timeout::format(left)).unwrap_or(HeaderValue::from_static("1n"))
-}
-
-fn watched<B>(
-    response: http::Response<B>,
-    ticket: Ticket,
-) -> http::Response<CallEnd<B, impl FnOnce(sampan_middleware::Ended) + Send + 'static>>
-where
-    B: http_body::Body<Data = Bytes, Error = Status>,
-{
-    let (head, body) = response.into_parts();
-    let body = CallEnd::new(&head.headers, body, |ended| ticket.end(ended));
-    http::Response::from_parts(head, body)
-}
-
-fn failed(failure: Failure, ticket: Ticket) -> AttemptFailure {
-    ticket.end(sampan_middleware::Ended::Failed(failure.code()));
-    AttemptFailure {
-        failure,
-        was_refused: false,
-    }
-}
-
-// === impl AttemptFailure ===
-
-impl From<Failure> for AttemptFailure {
-    fn from(failure: Failure) -> Self {
-        Self {
-            failure,
-            was_refused: false,
-        }
+        response: &mut http::Response<Incoming>,
+        max_message_bytes: Option<usize>,
+    ) -> Result<Answer, Failure> {
+        self.live().answers();
+        check(response, max_message_bytes)
     }
 }

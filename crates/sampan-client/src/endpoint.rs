@@ -1,14 +1,12 @@
 //! What a channel knows of one endpoint.
 
-use crate::{
-    latency::LatencyWindow, outbound::RequestBody, site::Site, subchannel::ConnectivityState,
-};
+use crate::{latency::LatencyWindow, site::Site, subchannel::ConnectivityState, timers::Timers};
 use sampan_middleware::Ended;
 use sampan_transport::Connection;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -21,18 +19,24 @@ pub(crate) struct Endpoint {
     pub(crate) site: Site,
     label: String,
     born: Instant,
-    in_flight: AtomicU32,
-    attempts: AtomicU64,
+    began: AtomicU64,
+    /// Of those that began.
+    ended: AtomicU64,
+    /// Of those that ended: they never left.
+    unsent: AtomicU64,
     failed_attempts: AtomicU64,
     latency: LatencyWindow,
 }
 
-/// An endpoint with the connection that takes its calls now.
+/// A connection to an endpoint that takes calls.
 #[derive(Debug)]
 pub(crate) struct Live {
     pub(crate) endpoint: Arc<Endpoint>,
-    pub(crate) connection: Connection<RequestBody>,
+    pub(crate) connection: Connection,
+    /// Of the runtime that the connection lives on.
+    pub(crate) timers: Arc<Timers>,
     has_answered: AtomicBool,
+    is_used: AtomicBool,
 }
 
 /// What a channel knows of one endpoint, at one moment.
@@ -73,8 +77,9 @@ impl Endpoint {
             label: site.address.to_string(),
             site,
             born: now,
-            in_flight: AtomicU32::new(0),
-            attempts: AtomicU64::new(0),
+            began: AtomicU64::new(0),
+            ended: AtomicU64::new(0),
+            unsent: AtomicU64::new(0),
             failed_attempts: AtomicU64::new(0),
             latency: LatencyWindow::new(),
         }
@@ -85,7 +90,10 @@ impl Endpoint {
     }
 
     pub(crate) fn in_flight(&self) -> u32 {
-        self.in_flight.load(Relaxed)
+        // In this order: never fewer than there are.
+        let ended = self.ended.load(Relaxed);
+        let open = self.began.load(Relaxed).saturating_sub(ended);
+        u32::try_from(open).unwrap_or(u32::MAX)
     }
 
     pub(crate) fn snapshot(&self, state: ConnectivityState, now: Instant) -> EndpointSnapshot {
@@ -94,7 +102,7 @@ impl Endpoint {
             address: self.label.clone(),
             state,
             in_flight: self.in_flight(),
-            attempts: self.attempts.load(Relaxed),
+            attempts: self.began.load(Relaxed) - self.unsent.load(Relaxed),
             failed_attempts: self.failed_attempts.load(Relaxed),
             p50: quantiles.map(|[p50, _]| p50),
             p99: quantiles.map(|[_, p99]| p99),
@@ -105,11 +113,17 @@ impl Endpoint {
 // === impl Live ===
 
 impl Live {
-    pub(crate) const fn new(endpoint: Arc<Endpoint>, connection: Connection<RequestBody>) -> Self {
+    pub(crate) const fn new(
+        endpoint: Arc<Endpoint>,
+        connection: Connection,
+        timers: Arc<Timers>,
+    ) -> Self {
         Self {
             endpoint,
             connection,
+            timers,
             has_answered: AtomicBool::new(false),
+            is_used: AtomicBool::new(true),
         }
     }
 
@@ -119,10 +133,19 @@ impl Live {
     }
 
     pub(crate) fn answers(&self) {
-        // Written once, so that the line stays shared among cores.
-        if !self.has_answered() {
-            self.has_answered.store(true, Relaxed);
-        }
+        raise(&self.has_answered);
+    }
+
+    /// Whether calls began on it since this was asked last.
+    pub(crate) fn was_used(&self) -> bool {
+        self.is_used.swap(false, Relaxed)
+    }
+}
+
+/// Written once, so that the line stays shared among cores.
+pub(crate) fn raise(flag: &AtomicBool) {
+    if !flag.load(Relaxed) {
+        flag.store(true, Relaxed);
     }
 }
 
@@ -130,8 +153,8 @@ impl Live {
 
 impl Ticket {
     pub(crate) fn new(live: Arc<Live>, started: Instant, deadline: Option<Instant>) -> Self {
-        live.endpoint.in_flight.fetch_add(1, Relaxed);
-        live.endpoint.attempts.fetch_add(1, Relaxed);
+        live.endpoint.began.fetch_add(1, Relaxed);
+        raise(&live.is_used);
         Self {
             live,
             started,
@@ -147,7 +170,7 @@ impl Ticket {
     /// The request never left: it counts nowhere.
     pub(crate) fn give_back(mut self) {
         self.has_ended = true;
-        self.live.endpoint.attempts.fetch_sub(1, Relaxed);
+        self.live.endpoint.unsent.fetch_add(1, Relaxed);
     }
 
     /// The attempt ended so.
@@ -155,7 +178,13 @@ impl Ticket {
         self.note(ended);
     }
 
-    fn note(&mut self, ended: Ended) {
+    /// Whether its deadline has come, as far as two clocks can tell.
+    pub(crate) fn is_late(&self) -> bool {
+        self.deadline.is_some_and(has_come)
+    }
+
+    /// Counts its end, once.
+    pub(crate) fn note(&mut self, ended: Ended) {
         if std::mem::replace(&mut self.has_ended, true) {
             return;
         }
@@ -177,9 +206,18 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         self.note(Ended::Dropped);
-        self.live.endpoint.in_flight.fetch_sub(1, Relaxed);
+        self.live.endpoint.ended.fetch_add(1, Relaxed);
     }
 }
+
+/// Whether a deadline has come, as far as two clocks can tell: a server that sees it first
+/// cancels the stream.
+pub(crate) fn has_come(deadline: Instant) -> bool {
+    Instant::now() + CLOCKS_DIFFER >= deadline
+}
+
+/// Timers have a grain of a millisecond, on both sides.
+const CLOCKS_DIFFER: Duration = Duration::from_millis(2);
 
 fn is_endpoint_failure(code: Code) -> bool {
     u8::try_from(code as i32)

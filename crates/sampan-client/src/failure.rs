@@ -2,15 +2,7 @@
 
 use crate::{Error, endpoint::Endpoint, error::Chain};
 use sampan_transport::{BodyError, ResetReason, TransportError};
-use std::{
-    error::Error as StdError,
-    fmt::Write,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU8, AtomicU32, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::{error::Error as StdError, fmt::Write, sync::Arc, time::Duration};
 use tokio::time::Instant;
 use tonic::{Code, Status};
 
@@ -36,14 +28,13 @@ pub(crate) struct Fault {
 #[derive(Debug)]
 pub(crate) struct Progress {
     pub(crate) started: Instant,
-    attempts: AtomicU32,
-    phase: AtomicU8,
-    endpoint: Mutex<Option<Arc<Endpoint>>>,
+    pub(crate) attempts: u32,
+    pub(crate) phase: Phase,
+    pub(crate) endpoint: Option<Arc<Endpoint>>,
 }
 
 /// What a call waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
 pub(crate) enum Phase {
     Turn,
     Endpoint,
@@ -87,6 +78,11 @@ impl Failure {
         Self::Fault(Fault::new(reset_code(reason), what).with_source(source))
     }
 
+    /// The server cancelled the stream at the deadline, before this side saw it.
+    pub(crate) fn cancelled_late() -> Self {
+        Self::Fault(Fault::cancelled_late())
+    }
+
     pub(crate) fn code(&self) -> Code {
         match self {
             Self::Status(status) => status.code(),
@@ -119,6 +115,11 @@ impl Fault {
             source: None,
             hint: None,
         }
+    }
+
+    pub(crate) fn cancelled_late() -> Self {
+        let what = "deadline exceeded: the server cancelled the call";
+        Self::new(Code::DeadlineExceeded, what)
     }
 
     /// The response's body ended before its end.
@@ -185,52 +186,39 @@ impl Progress {
     pub(crate) const fn new(started: Instant) -> Self {
         Self {
             started,
-            attempts: AtomicU32::new(0),
-            phase: AtomicU8::new(Phase::Turn as u8),
-            endpoint: Mutex::new(None),
+            attempts: 0,
+            phase: Phase::Turn,
+            endpoint: None,
         }
     }
 
-    pub(crate) fn waits_for(&self, phase: Phase) {
-        self.phase.store(phase as u8, Relaxed);
+    /// An attempt left for this endpoint.
+    pub(crate) fn sent_to(&mut self, endpoint: &Arc<Endpoint>) {
+        self.attempts += 1;
+        self.phase = Phase::Response;
+        self.endpoint = Some(Arc::clone(endpoint));
     }
 
-    /// An attempt leaves for this endpoint.
-    pub(crate) fn sent_to(&self, endpoint: &Arc<Endpoint>) {
-        self.attempts.fetch_add(1, Relaxed);
-        self.waits_for(Phase::Response);
-        *self.endpoint.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(endpoint));
+    /// The attempt did not leave after all, or the server did nothing with it.
+    pub(crate) const fn was_not_sent(&mut self) {
+        self.attempts = self.attempts.saturating_sub(1);
     }
 
-    /// The attempt did not leave after all.
-    pub(crate) fn was_not_sent(&self) {
-        self.attempts.fetch_sub(1, Relaxed);
-    }
-
-    pub(crate) fn attempts(&self) -> u32 {
-        self.attempts.load(Relaxed)
-    }
-
-    pub(crate) fn phase(&self) -> Phase {
-        match self.phase.load(Relaxed) {
-            0 => Phase::Turn,
-            1 => Phase::Endpoint,
-            2 => Phase::Response,
-            _ => Phase::Retry,
-        }
+    /// Its deadline came first.
+    pub(crate) fn exceeded(&self, limit: Duration) -> Failure {
+        let waited_for = self.phase.name();
+        Failure::fault(
+            Code::DeadlineExceeded,
+            format!("deadline of {limit:?} exceeded while waiting for {waited_for}"),
+        )
     }
 
     /// Tells of `failure` with all that is known of the call.
     pub(crate) fn status(&self, path: &str, failure: Failure) -> Status {
-        let endpoint = self
-            .endpoint
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
         failure.into_status(Scene {
             path,
-            endpoint: endpoint.as_deref(),
-            attempts: self.attempts(),
+            endpoint: self.endpoint.as_deref(),
+            attempts: self.attempts,
             elapsed: self.started.elapsed(),
         })
     }
@@ -239,7 +227,7 @@ impl Progress {
 // === impl Phase ===
 
 impl Phase {
-    pub(crate) const fn name(self) -> &'static str {
+    const fn name(self) -> &'static str {
         match self {
             Self::Turn => "its turn among the channel's concurrent calls",
             Self::Endpoint => "an endpoint to be connected",

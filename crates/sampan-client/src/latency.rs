@@ -93,9 +93,8 @@ impl LatencyWindow {
 }
 
 fn bucket(latency: Duration) -> usize {
-    let micros = u64::try_from(latency.as_micros())
-        .unwrap_or(u64::MAX)
-        .max(1);
+    let whole = latency.as_secs().saturating_mul(1_000_000);
+    let micros = whole.saturating_add(latency.subsec_micros().into()).max(1);
     let doubling = micros.ilog2() as usize;
     // The two bits below the highest one.
     let quarter = if doubling >= 2 {

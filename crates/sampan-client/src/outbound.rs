@@ -7,37 +7,29 @@ use http_body::{Body as _, Frame, SizeHint};
 use std::{
     collections::VecDeque,
     fmt,
-    future::poll_fn,
     pin::Pin,
     sync::{Arc, OnceLock},
     task::{Context, Poll},
 };
 use tonic::Status;
 
-/// What the transport sends.
-pub(crate) enum RequestBody {
-    /// Everything is here.
-    Once(Bytes),
-    /// More may come.
-    Stream(Box<Streamed>),
+/// A request's body, read as far as it is there.
+pub(crate) enum Outbound {
+    /// All of it.
+    Whole(Bytes),
+    /// More may come: can be sent once.
+    Stream(Streamed),
 }
 
+/// The body of a request that goes on.
 pub(crate) struct Streamed {
     read: VecDeque<Bytes>,
     rest: tonic::body::Body,
-    failure: Arc<OnceLock<Status>>,
+    failure: StreamFailure,
 }
 
-/// A request's body, before its first attempt.
-pub(crate) enum Outbound {
-    /// All of it: can be sent any number of times.
-    Whole(Bytes),
-    /// Can be sent once. The caller's own failure to produce it is put into `failure`.
-    Stream {
-        body: RequestBody,
-        failure: Arc<OnceLock<Status>>,
-    },
-}
+/// The caller's own failure to produce its request stream, once there is one.
+pub(crate) type StreamFailure = Arc<OnceLock<Status>>;
 
 // === impl Outbound ===
 
@@ -46,53 +38,49 @@ impl Outbound {
     ///
     /// A unary request is encoded here, in one piece; sending it whole also spares the empty
     /// frame that would otherwise end it.
-    pub(crate) async fn read(mut body: tonic::body::Body) -> Result<Self, Status> {
+    pub(crate) fn read(mut body: tonic::body::Body, cx: &mut Context<'_>) -> Result<Self, Status> {
         if body.is_end_stream() {
             return Ok(Self::Whole(Bytes::new()));
         }
-        let mut read = VecDeque::new();
-        let is_whole = poll_fn(|cx| {
-            // Two pieces are no single message; the rest of a stream is read when it is sent.
-            while read.len() < 2 {
-                match Pin::new(&mut body).poll_frame(cx) {
-                    Poll::Pending => return Poll::Ready(Ok(false)),
-                    Poll::Ready(None) => return Poll::Ready(Ok(true)),
-                    Poll::Ready(Some(Err(status))) => return Poll::Ready(Err(status)),
-                    Poll::Ready(Some(Ok(frame))) => {
-                        // gRPC requests have no trailers.
-                        if let Ok(data) = frame.into_data() {
-                            read.push_back(data);
-                        }
-                        if body.is_end_stream() {
-                            return Poll::Ready(Ok(true));
-                        }
+        let mut first = None;
+        // Two pieces are no single message; the rest of a stream is read when it is sent.
+        let second = loop {
+            match Pin::new(&mut body).poll_frame(cx) {
+                Poll::Pending => break None,
+                Poll::Ready(None) => return Ok(Self::Whole(first.unwrap_or_default())),
+                Poll::Ready(Some(Err(status))) => return Err(status),
+                Poll::Ready(Some(Ok(frame))) => {
+                    // gRPC requests have no trailers.
+                    let Ok(data) = frame.into_data() else {
+                        continue;
+                    };
+                    if first.is_some() {
+                        break Some(data);
                     }
+                    if body.is_end_stream() {
+                        return Ok(Self::Whole(data));
+                    }
+                    first = Some(data);
                 }
             }
-            Poll::Ready(Ok(false))
-        })
-        .await?;
-        if is_whole && read.len() < 2 {
-            return Ok(Self::Whole(read.pop_front().unwrap_or_default()));
-        }
-        let failure = Arc::<OnceLock<Status>>::default();
-        let rest = if is_whole {
-            tonic::body::Body::empty()
-        } else {
-            body
         };
-        let body = RequestBody::Stream(Box::new(Streamed {
-            read,
-            rest,
-            failure: Arc::clone(&failure),
-        }));
-        Ok(Self::Stream { body, failure })
+        Ok(Self::Stream(Streamed {
+            read: first.into_iter().chain(second).collect(),
+            rest: body,
+            failure: StreamFailure::default(),
+        }))
     }
 }
 
-// === impl RequestBody ===
+// === impl Streamed ===
 
-impl http_body::Body for RequestBody {
+impl Streamed {
+    pub(crate) fn failure(&self) -> StreamFailure {
+        Arc::clone(&self.failure)
+    }
+}
+
+impl http_body::Body for Streamed {
     type Data = Bytes;
     type Error = BoxError;
 
@@ -100,43 +88,29 @@ impl http_body::Body for RequestBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match self.get_mut() {
-            Self::Once(data) if data.is_empty() => Poll::Ready(None),
-            Self::Once(data) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(data))))),
-            Self::Stream(stream) => {
-                if let Some(data) = stream.read.pop_front() {
-                    return Poll::Ready(Some(Ok(Frame::data(data))));
-                }
-                Pin::new(&mut stream.rest).poll_frame(cx).map_err(|status| {
-                    // The transport only resets the stream; the caller wants to know why.
-                    let _ = stream.failure.set(status.clone());
-                    status.into()
-                })
-            }
+        let this = self.get_mut();
+        if let Some(data) = this.read.pop_front() {
+            return Poll::Ready(Some(Ok(Frame::data(data))));
         }
+        Pin::new(&mut this.rest).poll_frame(cx).map_err(|status| {
+            // The transport only resets the stream; the caller wants to know why.
+            let _ = this.failure.set(status.clone());
+            status.into()
+        })
     }
 
     fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Once(data) => data.is_empty(),
-            Self::Stream(stream) => stream.read.is_empty() && stream.rest.is_end_stream(),
-        }
+        self.read.is_empty() && self.rest.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Once(data) => SizeHint::with_exact(data.len() as u64),
-            Self::Stream(_) => SizeHint::default(),
-        }
+        SizeHint::default()
     }
 }
 
-impl fmt::Debug for RequestBody {
+impl fmt::Debug for Streamed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Once(data) => f.debug_tuple("Once").field(&data.len()).finish(),
-            Self::Stream(_) => f.write_str("Stream"),
-        }
+        f.debug_struct("Streamed").finish_non_exhaustive()
     }
 }
 
@@ -155,17 +129,21 @@ mod tests {
         Ok(Frame::data(Bytes::from_static(text.as_bytes())))
     }
 
-    #[tokio::test]
-    async fn one_message_is_held_whole() {
+    fn read(body: tonic::body::Body) -> Result<Outbound, Status> {
+        Outbound::read(body, &mut Context::from_waker(std::task::Waker::noop()))
+    }
+
+    #[test]
+    fn one_message_is_held_whole() {
         let full = tonic::body::Body::new(Full::new(Bytes::from_static(b"abc")));
         let items = stream(futures_util::stream::iter([data("abc")]));
         for body in [full, items] {
-            match Outbound::read(body).await.unwrap() {
+            match read(body).unwrap() {
                 Outbound::Whole(bytes) => assert_eq!(bytes, "abc"),
-                Outbound::Stream { .. } => panic!("is one message"),
+                Outbound::Stream(_) => panic!("is one message"),
             }
         }
-        let empty = Outbound::read(tonic::body::Body::empty()).await.unwrap();
+        let empty = read(tonic::body::Body::empty()).unwrap();
         assert!(matches!(empty, Outbound::Whole(bytes) if bytes.is_empty()));
     }
 
@@ -177,8 +155,7 @@ mod tests {
         let receiver = futures_util::stream::unfold(receiver, |mut receiver| async {
             receiver.recv().await.map(|item| (item, receiver))
         });
-        let Ok(Outbound::Stream { body, .. }) = Outbound::read(stream(receiver.boxed())).await
-        else {
+        let Ok(Outbound::Stream(body)) = read(stream(receiver.boxed())) else {
             panic!("more may come");
         };
         for text in ["b", "c"] {
@@ -191,14 +168,15 @@ mod tests {
     #[tokio::test]
     async fn the_callers_own_failure_is_kept_for_it() {
         let failing = || Err(Status::invalid_argument("cannot encode"));
-        let at_once = Outbound::read(stream(futures_util::stream::iter([failing()]))).await;
+        let at_once = read(stream(futures_util::stream::iter([failing()])));
         assert_eq!(at_once.err().unwrap().code(), tonic::Code::InvalidArgument);
 
         let items = [data("a"), data("b"), failing()];
-        let later = Outbound::read(stream(futures_util::stream::iter(items))).await;
-        let Ok(Outbound::Stream { body, failure }) = later else {
+        let later = read(stream(futures_util::stream::iter(items)));
+        let Ok(Outbound::Stream(body)) = later else {
             panic!("two pieces are a stream");
         };
+        let failure = body.failure();
         assert!(body.collect().await.is_err());
         assert_eq!(failure.get().unwrap().message(), "cannot encode");
     }

@@ -5,8 +5,9 @@
 //! here.
 
 use crate::{
-    endpoint::Endpoint,
+    endpoint::{Live, has_come},
     failure::{Failure, Fault, Scene},
+    timers::Timer,
 };
 use base64::{
     Engine as _, alphabet,
@@ -15,7 +16,7 @@ use base64::{
 use bytes::{Buf, Bytes};
 use http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_TYPE, uri::PathAndQuery};
 use http_body::{Body as _, Frame, SizeHint};
-use sampan_transport::Incoming;
+use sampan_transport::{Incoming, ResetReason};
 use sampan_wire::{Code as WireCode, frame::PREFIX_LEN};
 use std::{
     pin::Pin,
@@ -34,10 +35,24 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// A response body that ends with a valid status, in its trailers or as an error.
+/// What the head of a response, and what came with it, says.
+pub(crate) enum Answer {
+    /// All is there, and well.
+    Ok(Bytes),
+    /// A status, and nothing else.
+    Status,
+    /// There is more to come. What the head says of the end holds only if nothing comes.
+    Open(Option<Box<HeaderMap>>),
+}
+
+/// A response body that ends with a valid status, in its trailers or as an error, and with its
+/// call's deadline.
 pub(crate) struct ResponseBody {
     body: Option<Incoming>,
+    /// The end, if the body gives nothing.
+    doubtful: Option<Box<HeaderMap>>,
     lengths: LengthCheck,
+    deadline: Option<Timer>,
     call: CallRef,
 }
 
@@ -45,14 +60,14 @@ pub(crate) struct ResponseBody {
 #[derive(Clone, Debug)]
 pub(crate) struct CallRef {
     pub(crate) path: PathAndQuery,
-    pub(crate) endpoint: Arc<Endpoint>,
+    pub(crate) live: Arc<Live>,
     pub(crate) attempts: u32,
     pub(crate) started: Instant,
 }
 
 /// Refuses messages over a limit as soon as their length is read.
 #[derive(Debug)]
-pub(crate) struct LengthCheck {
+struct LengthCheck {
     limit: Option<usize>,
     prefix: [u8; PREFIX_LEN],
     prefix_len: usize,
@@ -67,41 +82,58 @@ struct TooLong {
     limit: usize,
 }
 
-/// Checks a response's head.
+/// Checks a response's head, and its message where all is there.
 ///
 /// # Errors
 ///
-/// When it is no gRPC response, or an HTTP error of something in between.
-pub(crate) fn check_head(
-    mut response: http::Response<Incoming>,
+/// When it is no gRPC response, an HTTP error of something in between, or too long.
+pub(crate) fn check(
+    response: &mut http::Response<Incoming>,
     limit: Option<usize>,
-    call: CallRef,
-) -> Result<http::Response<ResponseBody>, Failure> {
-    let is_over = response.headers().contains_key(STATUS);
+) -> Result<Answer, Failure> {
+    let headers = response.headers();
+    // Most have a content-type and nothing else.
+    let (is_grpc, is_over) = match headers.iter().next() {
+        Some((name, value)) if headers.len() == 1 && *name == CONTENT_TYPE => {
+            (is_grpc(value), false)
+        }
+        _ => (
+            headers.get(CONTENT_TYPE).is_some_and(is_grpc),
+            headers.contains_key(STATUS),
+        ),
+    };
+    let mut doubtful = None;
     if is_over {
         clean(response.headers_mut());
-    } else if response.status() != http::StatusCode::OK {
-        return Err(http_failure(&response));
-    } else if !is_grpc(response.headers()) {
+        if response.body().is_end_stream() {
+            return Ok(Answer::Status);
+        }
+        doubtful = Some(Box::new(take_status(response.headers_mut())));
+    }
+    if response.status() != http::StatusCode::OK {
+        return Err(http_failure(response));
+    }
+    if !is_grpc {
+        let what = content_type(response.headers());
         return Err(Failure::fault(
             Code::Unknown,
-            format!(
-                "the answer is no gRPC: {}",
-                content_type(response.headers())
-            ),
+            format!("the answer is no gRPC: {what}"),
         ));
-    } else if response.body().is_end_stream() {
-        return Err(Failure::fault(Code::Internal, "the answer has no status"));
     }
-    Ok(response.map(|body| ResponseBody {
-        // A response of trailers alone has no body to speak of.
-        body: (!is_over).then_some(body),
-        lengths: LengthCheck::new(limit),
-        call,
-    }))
+    if let Some(data) = response.body_mut().take_ok() {
+        return match LengthCheck::new(limit).look(&data) {
+            Ok(()) => Ok(Answer::Ok(data)),
+            Err(too_long) => Err(Failure::Fault(too_long.into())),
+        };
+    }
+    if response.body().is_end_stream() {
+        let what = "the answer has no status";
+        return Err(Failure::fault(Code::Internal, what));
+    }
+    Ok(Answer::Open(doubtful))
 }
 
-fn http_failure(response: &http::Response<Incoming>) -> Failure {
+fn http_failure<B>(response: &http::Response<B>) -> Failure {
     let status = response.status();
     let code = Code::from_i32(WireCode::from_http_status(status.as_u16()) as i32);
     let what = format!(
@@ -111,10 +143,8 @@ fn http_failure(response: &http::Response<Incoming>) -> Failure {
     Failure::fault(code, what)
 }
 
-fn is_grpc(headers: &HeaderMap) -> bool {
-    headers
-        .get(CONTENT_TYPE)
-        .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+fn is_grpc(content_type: &HeaderValue) -> bool {
+    content_type.as_bytes().starts_with(b"application/grpc")
 }
 
 fn content_type(headers: &HeaderMap) -> String {
@@ -132,12 +162,36 @@ fn clean(headers: &mut HeaderMap) {
     }
 }
 
+/// What a head says of the call's end, taken out of it.
+fn take_status(headers: &mut HeaderMap) -> HeaderMap {
+    let names = [STATUS, Status::GRPC_MESSAGE, DETAILS];
+    let told = names.map(|name| Some((name.clone(), headers.remove(name)?)));
+    told.into_iter().flatten().collect()
+}
+
 // === impl ResponseBody ===
 
 impl ResponseBody {
+    pub(crate) const fn new(
+        doubtful: Option<Box<HeaderMap>>,
+        body: Incoming,
+        limit: Option<usize>,
+        deadline: Option<Timer>,
+        call: CallRef,
+    ) -> Self {
+        Self {
+            body: Some(body),
+            doubtful,
+            lengths: LengthCheck::new(limit),
+            deadline,
+            call,
+        }
+    }
+
     fn fail(&mut self, fault: Fault) -> Option<Result<Frame<Bytes>, Status>> {
         // Dropping what is left of it resets the stream.
         self.body = None;
+        self.deadline = None;
         Some(Err(fault.into_status(self.call.scene())))
     }
 }
@@ -154,12 +208,34 @@ impl http_body::Body for ResponseBody {
         let Some(body) = &mut this.body else {
             return Poll::Ready(None);
         };
-        let frame = match ready!(Pin::new(body).poll_frame(cx)) {
+        let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) else {
+            let Some(timer) = &mut this.deadline else {
+                return Poll::Pending;
+            };
+            ready!(timer.poll(&this.call.live.timers, cx));
+            let limit = timer.limit;
+            let what = format!("deadline of {limit:?} exceeded before the end of the response");
+            return Poll::Ready(this.fail(Fault::new(Code::DeadlineExceeded, what)));
+        };
+        let doubtful = this.doubtful.take();
+        let frame = match frame {
+            None if doubtful.is_some() => {
+                this.body = None;
+                this.deadline = None;
+                return Poll::Ready(doubtful.map(|end| Ok(Frame::trailers(*end))));
+            }
             None => {
                 let fault = Fault::new(Code::Internal, "the response ended without a status");
                 return Poll::Ready(this.fail(fault));
             }
-            Some(Err(error)) => return Poll::Ready(this.fail(Fault::body(error))),
+            Some(Err(error)) => {
+                let is_cancel = error.reset() == Some(ResetReason::Cancel);
+                let fault = match &this.deadline {
+                    Some(timer) if is_cancel && has_come(timer.at) => Fault::cancelled_late(),
+                    _ => Fault::body(error),
+                };
+                return Poll::Ready(this.fail(fault));
+            }
             Some(Ok(frame)) => frame,
         };
         let frame = match frame.into_trailers() {
@@ -170,15 +246,15 @@ impl http_body::Body for ResponseBody {
                 }
                 clean(&mut trailers);
                 this.body = None;
+                this.deadline = None;
                 return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
             }
             Err(frame) => frame,
         };
         if let Some(data) = frame.data_ref()
-            && let Err(TooLong { len, limit }) = this.lengths.look(data)
+            && let Err(too_long) = this.lengths.look(data)
         {
-            let what = format!("a message of {len} bytes is over the limit of {limit}");
-            return Poll::Ready(this.fail(Fault::new(Code::ResourceExhausted, what)));
+            return Poll::Ready(this.fail(too_long.into()));
         }
         Poll::Ready(Some(Ok(frame)))
     }
@@ -198,13 +274,22 @@ impl http_body::Body for ResponseBody {
 // === impl CallRef ===
 
 impl CallRef {
-    pub(crate) fn scene(&self) -> Scene<'_> {
+    fn scene(&self) -> Scene<'_> {
         Scene {
             path: self.path.as_str(),
-            endpoint: Some(&self.endpoint),
+            endpoint: Some(&self.live.endpoint),
             attempts: self.attempts,
             elapsed: self.started.elapsed(),
         }
+    }
+}
+
+// === impl TooLong ===
+
+impl From<TooLong> for Fault {
+    fn from(TooLong { len, limit }: TooLong) -> Self {
+        let what = format!("a message of {len} bytes is over the limit of {limit}");
+        Self::new(Code::ResourceExhausted, what)
     }
 }
 

@@ -1,11 +1,7 @@
 //! A place to connect to, and how one speaks to it.
 
-use crate::{Error, error::BoxError, outbound::RequestBody};
-use http::{
-    HeaderValue,
-    uri::{Authority, Scheme},
-};
-use sampan_transport::{Address, ConnectError, ConnectSettings, Connection};
+use crate::{Error, error::BoxError};
+use sampan_transport::{Address, ConnectError, ConnectSettings, Connection, RouteHead};
 use std::{
     fmt,
     hash::{Hash, Hasher},
@@ -24,9 +20,7 @@ pub(crate) struct Site {
 /// What all addresses of one place have in common.
 #[derive(Debug)]
 pub(crate) struct Route {
-    pub(crate) scheme: Scheme,
-    pub(crate) authority: Authority,
-    pub(crate) user_agent: HeaderValue,
+    pub(crate) head: RouteHead,
     pub(crate) connect: ConnectSettings,
     pub(crate) connector: Connector,
 }
@@ -42,13 +36,12 @@ pub(crate) enum Connector {
 }
 
 pub(crate) type CustomConnect = dyn Fn(ConnectSettings) -> ConnectFuture + Send + Sync;
-pub(crate) type ConnectFuture =
-    Pin<Box<dyn Future<Output = Result<Connection<RequestBody>, BoxError>> + Send>>;
+pub(crate) type ConnectFuture = Pin<Box<dyn Future<Output = Result<Connection, BoxError>> + Send>>;
 
 // === impl Site ===
 
 impl Site {
-    pub(crate) async fn connect(&self) -> Result<Connection<RequestBody>, BoxError> {
+    pub(crate) async fn connect(&self) -> Result<Connection, BoxError> {
         let settings = &self.route.connect;
         match &self.route.connector {
             Connector::Sockets => Ok(sampan_transport::connect(&self.address, settings).await?),
@@ -109,9 +102,11 @@ mod tests {
     #[test]
     fn private_link_local_and_loopback_addresses_are_near() {
         let route = Arc::new(Route {
-            scheme: Scheme::HTTP,
-            authority: Authority::from_static("a:1"),
-            user_agent: HeaderValue::from_static("test"),
+            head: RouteHead {
+                scheme: http::uri::Scheme::HTTP,
+                authority: http::HeaderValue::from_static("a:1"),
+                user_agent: http::HeaderValue::from_static("test"),
+            },
             connect: ConnectSettings::default(),
             connector: Connector::Sockets,
         });

@@ -1,133 +1,105 @@
 //! The only place that orders what a call goes through.
 
 use crate::{
-    call::{Call, Handle},
+    call::Call,
     config::CallSettings,
-    deadline::{DeadlineLayer, DeadlinePolicy},
-    dispatch::Dispatch,
-    failure::Progress,
-    limit::LimitLayer,
+    deadline::{DeadlinePolicy, Times},
+    failure::Failure,
+    outbound::{Outbound, StreamFailure},
     pool::Pool,
-    retry::{ReplayBudget, Retry, Throttle},
+    retry::{ReplayBudget, Throttle},
+    share::Share,
     snapshot::Counters,
 };
-use sampan_middleware::{Body, CallEnd, Ended};
+use bytes::Bytes;
+use sampan_transport::Payload;
 use sampan_wire::policy::Method;
-use std::{
-    collections::HashMap,
-    sync::{Arc, atomic::Ordering::Relaxed},
-};
-use tokio::sync::Semaphore;
-use tokio::time::Instant;
-use tonic::{Code, Status};
+use std::{collections::HashMap, ops::Deref, sync::Arc, task::Context};
+use tokio::{sync::Semaphore, time::Instant};
 
 /// Everything between a channel and its endpoints' connections.
+///
+/// | step | why there |
+/// |---|---|
+/// | [`Share`] counts the call | outermost: covers calls that are dropped while they wait |
+/// | its [`Times`] are fixed | above everything that waits: queueing and all attempts count |
+/// | its turn, where calls are limited | above retries: a call that is tried again is one call |
+/// | its body is read | above retries: what is whole can be sent again |
+/// | an endpoint is picked | below retries: each attempt takes one anew |
+/// | a connection takes it | of those that the endpoint has on this runtime |
+/// | the response is checked | before retries judge it, and before any other code sees it |
+///
+/// A call that has to wait for nothing but its response goes through all of that in one poll
+/// ([`Flight`](crate::flight::Flight)); the others go on in [`cold`](crate::cold).
 #[derive(Debug)]
 pub(crate) struct Stack {
-    counters: Arc<Counters>,
-    throttle: Arc<Throttle>,
-    methods: HashMap<&'static str, &'static Method>,
-    max_message_bytes: Option<usize>,
-    layers: DeadlineLayer<LimitLayer<Retry>>,
+    pub(crate) counters: Counters,
+    pub(crate) throttle: Throttle,
+    pub(crate) replay: ReplayBudget,
+    pub(crate) turns: Option<Arc<Semaphore>>,
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) methods: HashMap<&'static str, &'static Method>,
+    pub(crate) max_message_bytes: Option<usize>,
+    deadlines: DeadlinePolicy,
+}
+
+/// A body on its way out, and what is needed to send it again or to tell why it failed.
+pub(crate) struct Outgoing {
+    pub(crate) replay: Option<Bytes>,
+    pub(crate) failure: Option<StreamFailure>,
 }
 
 // === impl Stack ===
 
 impl Stack {
     pub(crate) fn new(settings: CallSettings, pool: Arc<Pool>) -> Self {
-        let counters = Arc::<Counters>::default();
-        let throttle = Arc::new(Throttle::new(settings.throttle));
-        // Outermost, in `call`: counts and failures' messages cover all that is below.
-        // Above everything that waits: the deadline covers queueing and all attempts together.
-        let layers = DeadlineLayer {
-            policy: DeadlinePolicy {
+        let turns = settings.max_concurrent_calls;
+        Self {
+            counters: Counters::default(),
+            throttle: Throttle::new(settings.throttle),
+            replay: ReplayBudget::default(),
+            turns: turns.map(|most| Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)))),
+            pool,
+            methods: settings.methods,
+            max_message_bytes: settings.max_message_bytes,
+            deadlines: DeadlinePolicy {
                 limit: settings.deadline,
                 response: settings.response_timeout,
             },
-            // Above retry: a call that is tried again is still one call.
-            next: LimitLayer {
-                permits: settings
-                    .max_concurrent_calls
-                    .map(|most| Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)))),
-                next: Retry {
-                    throttle: Arc::clone(&throttle),
-                    budget: Arc::<ReplayBudget>::default(),
-                    counters: Arc::clone(&counters),
-                    // Below retry: each attempt takes an endpoint anew.
-                    next: Dispatch { pool },
-                },
-            },
-        };
-        Self {
-            counters,
-            throttle,
-            methods: settings.methods,
-            max_message_bytes: settings.max_message_bytes,
-            layers,
         }
     }
 
-    pub(crate) fn counters(&self) -> &Counters {
-        &self.counters
+    pub(crate) fn begin(&self, call: &mut Call, now: Instant) -> Result<Times, Failure> {
+        call.begin(now, &self.deadlines)
     }
+}
 
-    pub(crate) async fn call(
-        &self,
-        request: http::Request<tonic::body::Body>,
-    ) -> Result<http::Response<Body>, Status> {
-        self.counters.calls.fetch_add(1, Relaxed);
-        // Counts a call whose future is dropped.
-        let end = CallCount {
-            counters: Arc::clone(&self.counters),
-            throttle: Arc::clone(&self.throttle),
-            has_ended: false,
-        };
-        let progress = Progress::new(Instant::now());
-        let call = Call::new(request, &self.methods, self.max_message_bytes, &progress);
-        let path = call.head.path.clone();
-        match self.layers.handle(call).await {
-            Ok(response) => {
-                let (head, body) = response.into_parts();
-                let body = CallEnd::new(&head.headers, body, |ended| end.end(ended));
-                Ok(http::Response::from_parts(head, Body::new(body)))
+impl AsRef<Self> for Stack {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
+// === impl Outgoing ===
+
+impl Outgoing {
+    /// Reads what is there of `body`, and keeps it if there is room.
+    pub(crate) fn read<H: Deref<Target: AsRef<Stack>>>(
+        body: tonic::body::Body,
+        share: &mut Share<H>,
+        cx: &mut Context<'_>,
+    ) -> Result<(Self, Payload<crate::outbound::Streamed>), Failure> {
+        Ok(match Outbound::read(body, cx)? {
+            Outbound::Whole(bytes) => {
+                let replay = share.keep(bytes.len()).then(|| bytes.clone());
+                let failure = None;
+                (Self { replay, failure }, Payload::Whole(bytes))
             }
-            Err(failure) => {
-                let status = progress.status(path.as_str(), failure);
-                end.end(Ended::Failed(status.code()));
-                Err(status)
+            Outbound::Stream(body) => {
+                let failure = Some(body.failure());
+                let replay = None;
+                (Self { replay, failure }, Payload::Stream(body))
             }
-        }
-    }
-}
-
-/// Counts the end of one call.
-struct CallCount {
-    counters: Arc<Counters>,
-    throttle: Arc<Throttle>,
-    has_ended: bool,
-}
-
-// === impl CallCount ===
-
-impl CallCount {
-    fn end(mut self, ended: Ended) {
-        self.note(ended);
-    }
-
-    fn note(&mut self, ended: Ended) {
-        if std::mem::replace(&mut self.has_ended, true) {
-            return;
-        }
-        if ended.code() == Code::Ok {
-            self.throttle.succeeded();
-        } else {
-            self.counters.failed_calls.fetch_add(1, Relaxed);
-        }
-    }
-}
-
-impl Drop for CallCount {
-    fn drop(&mut self) {
-        self.note(Ended::Dropped);
+        })
     }
 }

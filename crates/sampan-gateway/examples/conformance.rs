@@ -4,6 +4,8 @@
 //! `conformance suite BIN PROTO CONFIG`: BIN holds the suite's programs, PROTO its .proto files.
 //! `conformance gateway UPSTREAM PROTO`: what the suite starts, once for each set of settings.
 
+use http::Response;
+use http_body_util::BodyExt;
 use prost::Message;
 use sampan_client::Channel;
 use sampan_gateway::{Gateway, Upstream};
@@ -15,7 +17,7 @@ use std::{
     process::{Command, ExitCode, Stdio},
 };
 use tokio::net::TcpListener;
-use tower::util::MapRequest;
+use tower::util::{MapRequest, MapResponse};
 
 const SERVICE: &str = "connectrpc/conformance/v1/service.proto";
 const PROTOCOL_GRPC: i32 = 2;
@@ -107,6 +109,9 @@ async fn gateway(upstream: &str, proto: &str) -> Result<ExitCode, Failure> {
         builder = builder.max_request_bytes(usize::try_from(asked.message_receive_limit)?);
     }
     let gateway = builder.build()?;
+    let gateway = MapResponse::new(gateway, |answer: Response<_>| {
+        answer.map(BodyExt::boxed_unsync)
+    });
 
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let at = ServerCompatResponse {

@@ -86,18 +86,16 @@ impl Upstream {
     ///
     /// A panic in it ends the call with INTERNAL. Unary calls without a deadline get one of 30 s.
     #[must_use]
-    pub fn service<S>(service: S, descriptor_set: impl Into<Bytes>) -> Self
+    pub fn service<S, B>(service: S, descriptor_set: impl Into<Bytes>) -> Self
     where
-        S: Service<
-                Request<tonic::body::Body>,
-                Response = Response<tonic::body::Body>,
-                Error = Infallible,
-            > + NamedService
+        S: Service<Request<tonic::body::Body>, Response = Response<B>, Error = Infallible>
+            + NamedService
             + Clone
             + Send
             + Sync
             + 'static,
         S::Future: Send + 'static,
+        B: http_body::Body<Data = Bytes, Error = Status> + Send + 'static,
     {
         Self {
             name: format!("{} in this process", S::NAME),
@@ -171,17 +169,15 @@ impl Caller {
         }
     }
 
-    fn local<S>(service: S) -> Self
+    fn local<S, B>(service: S) -> Self
     where
-        S: Service<
-                Request<tonic::body::Body>,
-                Response = Response<tonic::body::Body>,
-                Error = Infallible,
-            > + Clone
+        S: Service<Request<tonic::body::Body>, Response = Response<B>, Error = Infallible>
+            + Clone
             + Send
             + Sync
             + 'static,
         S::Future: Send + 'static,
+        B: http_body::Body<Data = Bytes, Error = Status> + Send + 'static,
     {
         let guarded = PanicGuardLayer.layer(service);
         let call = move |request| {

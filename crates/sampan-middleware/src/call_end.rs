@@ -3,8 +3,9 @@
 //! Load counts, metrics, limits and deadlines all hang on this moment, so it is decided here
 //! once. A call is never over at the response head.
 
+use crate::TakeOk;
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use http_body::{Frame, SizeHint};
 use pin_project_lite::pin_project;
 use std::{
@@ -43,6 +44,8 @@ struct Guard<O: OnEnd> {
     observer: Option<O>,
 }
 
+static STATUS: HeaderName = Status::GRPC_STATUS;
+
 // === impl Ended ===
 
 impl Ended {
@@ -59,7 +62,7 @@ impl Ended {
     /// already (trailers-only).
     #[must_use]
     pub fn from_headers(headers: &HeaderMap) -> Option<Self> {
-        let status = headers.get(&Status::GRPC_STATUS)?;
+        let status = headers.get(&STATUS)?;
         Some(Self::Status(Code::from_bytes(status.as_bytes())))
     }
 }
@@ -80,7 +83,9 @@ impl<B, O: OnEnd> CallEnd<B, O> {
         let mut guard = Guard {
             observer: Some(observer),
         };
-        if let Some(ended) = Ended::from_headers(headers) {
+        if !headers.is_empty()
+            && let Some(ended) = Ended::from_headers(headers)
+        {
             guard.end(ended);
         }
         Self { body, guard }
@@ -122,6 +127,14 @@ where
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+impl<B: TakeOk, O: OnEnd> TakeOk for CallEnd<B, O> {
+    fn take_ok(&mut self) -> Option<Bytes> {
+        let answer = self.body.take_ok()?;
+        self.guard.end(Ended::Status(Code::Ok));
+        Some(answer)
     }
 }
 
@@ -195,6 +208,17 @@ mod tests {
         body.frame().await;
         drop(body);
         assert_eq!(seen.take(), [Ended::Status(Code::NotFound)]);
+    }
+
+    #[test]
+    fn a_call_whose_answer_is_taken_whole_has_ended_well() {
+        let seen = Rc::new(Cell::new(None));
+        let told = Rc::clone(&seen);
+        let body = crate::Body::ok(Bytes::from_static(b"x"));
+        let observer = move |ended: Ended| told.set(Some(ended));
+        let mut body = CallEnd::new(&HeaderMap::new(), body, observer);
+        assert_eq!(body.take_ok().unwrap(), "x");
+        assert_eq!(seen.get(), Some(Ended::Status(Code::Ok)));
     }
 
     #[test]

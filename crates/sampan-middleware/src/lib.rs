@@ -3,9 +3,13 @@
 mod body;
 mod call_end;
 pub mod deadline;
+pub mod glue;
+mod headers;
 pub mod metrics;
+mod name_map;
 pub mod panic_guard;
 pub mod status_trailers;
 
-pub use body::Body;
+pub use body::{Body, TakeOk};
 pub use call_end::{CallEnd, Ended, OnEnd};
+pub use name_map::{NameHasher, NameMap};

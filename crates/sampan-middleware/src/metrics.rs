@@ -7,78 +7,46 @@
 
 mod method;
 
-use crate::{CallEnd, Ended, OnEnd};
+use crate::{Ended, NameMap, OnEnd};
 use arc_swap::ArcSwap;
-use bytes::Bytes;
-use http::{Request, Response, uri::PathAndQuery};
-use http_body::Body;
-use method::{Method, Series};
-use pin_project_lite::pin_project;
-use prometheus_client::registry::Registry;
-use std::{
-    collections::HashMap,
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    task::{Context, Poll, ready},
-    time::Instant,
+use http::{HeaderMap, HeaderName, StatusCode, uri::PathAndQuery};
+use method::Method;
+use prometheus_client::{collector::Collector, encoding::DescriptorEncoder, registry::Registry};
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
 };
+use tokio::time::Instant;
 use tonic::{Code, Status};
-use tower_layer::Layer;
-use tower_service::Service;
 
 /// A server's counts of calls, shared by all its connections.
 #[derive(Clone, Debug)]
 pub struct ServerMetrics(Arc<Shared>);
 
-/// Applies [`Metrics`] to a service.
-#[derive(Clone, Debug)]
-pub struct MetricsLayer {
-    metrics: ServerMetrics,
-}
-
-/// Counts every call, from its request to its last trailer.
-#[derive(Clone, Debug)]
-pub struct Metrics<S> {
-    inner: S,
-    metrics: ServerMetrics,
-}
-
-pin_project! {
-    /// The future of [`Metrics`].
-    #[derive(Debug)]
-    pub struct MetricsFuture<F> {
-        #[pin]
-        inner: F,
-        call: Option<Call>,
-    }
-}
-
 /// A call that is counted; dropped before its end, it was cancelled.
 #[derive(Debug)]
 pub struct Call {
-    metrics: ServerMetrics,
     method: Named,
     started: Instant,
-    has_ended: bool,
 }
 
 #[derive(Debug)]
 struct Shared {
-    series: Series,
-    methods: ArcSwap<HashMap<Box<str>, Arc<Method>>>,
+    methods: ArcSwap<NameMap<Arc<Method>>>,
     other: Arc<Method>,
-    open: AtomicUsize,
+    /// Open calls whose method is not known yet.
+    unnamed: AtomicUsize,
 }
 
 #[derive(Debug)]
 enum Named {
     Counted(Arc<Method>),
     /// Not known yet; how its call is answered decides whether there is such a method.
-    New(PathAndQuery),
+    New(ServerMetrics, PathAndQuery),
+    Ended,
 }
+
+static STATUS: HeaderName = Status::GRPC_STATUS;
 
 /// Methods that are learned at most; services have far fewer.
 const MOST_METHODS: usize = 2_000;
@@ -92,42 +60,48 @@ impl ServerMetrics {
         registry: &mut Registry,
         methods: impl IntoIterator<Item = M>,
     ) -> Self {
-        let series = Series::register(registry);
         let methods = methods.into_iter().map(|name| {
-            let method = Arc::new(series.method(name.as_ref()));
+            let method = Arc::new(Method::new(name.as_ref()));
             (name.as_ref().into(), method)
         });
-        Self(Arc::new(Shared {
+        let metrics = Self(Arc::new(Shared {
             methods: ArcSwap::from_pointee(methods.collect()),
-            other: Arc::new(series.method("other")),
-            series,
-            open: AtomicUsize::new(0),
-        }))
+            other: Arc::new(Method::new("other")),
+            unnamed: AtomicUsize::new(0),
+        }));
+        registry.register_collector(Box::new(metrics.clone()));
+        metrics
     }
 
     /// The calls that are open now.
     #[must_use]
     pub fn open_calls(&self) -> usize {
-        self.0.open.load(Ordering::Relaxed)
+        let Shared {
+            methods,
+            other,
+            unnamed,
+        } = &*self.0;
+        let methods = methods.load();
+        let named: u64 = methods.values().chain([other]).map(|m| m.in_flight()).sum();
+        usize::try_from(named).unwrap_or(usize::MAX) + unnamed.load(Ordering::Relaxed)
     }
 
-    fn start(&self, path: Option<&PathAndQuery>) -> Call {
+    /// A call of `path` begins at `now`.
+    #[must_use]
+    pub fn start(&self, path: Option<&PathAndQuery>, now: Instant) -> Call {
         let name = path.map_or("", |path| name(path));
         let known = self.0.methods.load().get(name).map(Arc::clone);
         let method = match (known, path) {
-            (Some(method), _) => Named::Counted(method),
-            (None, Some(path)) => Named::New(path.clone()),
-            (None, None) => Named::Counted(Arc::clone(&self.0.other)),
+            (Some(method), _) => Named::counted(method),
+            (None, Some(path)) => {
+                self.0.unnamed.fetch_add(1, Ordering::Relaxed);
+                Named::New(self.clone(), path.clone())
+            }
+            (None, None) => Named::counted(Arc::clone(&self.0.other)),
         };
-        if let Named::Counted(method) = &method {
-            method.start();
-        }
-        self.0.open.fetch_add(1, Ordering::Relaxed);
         Call {
-            metrics: self.clone(),
             method,
-            started: Instant::now(),
-            has_ended: false,
+            started: now,
         }
     }
 
@@ -139,15 +113,26 @@ impl ServerMetrics {
         if methods.len() >= MOST_METHODS {
             return Arc::clone(&self.0.other);
         }
-        let method = Arc::new(self.0.series.method(name));
+        let method = Arc::new(Method::new(name));
+        let mut learned = Arc::clone(&method);
         self.0.methods.rcu(|methods| {
-            let mut methods = HashMap::clone(methods);
-            methods
+            let mut methods = NameMap::clone(methods);
+            // Another call may have been quicker.
+            let kept = methods
                 .entry(name.into())
                 .or_insert_with(|| Arc::clone(&method));
+            learned = Arc::clone(kept);
             methods
         });
-        method
+        learned
+    }
+}
+
+impl Collector for ServerMetrics {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
+        let methods = self.0.methods.load();
+        let all = methods.values().chain([&self.0.other]);
+        method::encode(encoder, all.map(|method| &**method))
     }
 }
 
@@ -156,98 +141,49 @@ fn name(path: &PathAndQuery) -> &str {
     path.path().strip_prefix('/').unwrap_or_default()
 }
 
-// === impl MetricsLayer ===
+// === impl Named ===
 
-impl MetricsLayer {
-    /// Counts into `metrics`.
-    #[must_use]
-    pub const fn new(metrics: ServerMetrics) -> Self {
-        Self { metrics }
-    }
-}
-
-impl<S> Layer<S> for MetricsLayer {
-    type Service = Metrics<S>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        Metrics {
-            inner,
-            metrics: self.metrics.clone(),
-        }
-    }
-}
-
-// === impl Metrics ===
-
-impl<S, ReqB, B> Service<Request<ReqB>> for Metrics<S>
-where
-    S: Service<Request<ReqB>, Response = Response<B>>,
-    B: Body<Data = Bytes, Error = Status>,
-{
-    type Response = Response<CallEnd<B, Call>>;
-    type Error = S::Error;
-    type Future = MetricsFuture<S::Future>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
+impl Named {
+    fn counted(method: Arc<Method>) -> Self {
+        method.start();
+        Self::Counted(method)
     }
 
-    fn call(&mut self, request: Request<ReqB>) -> Self::Future {
-        let call = self.metrics.start(request.uri().path_and_query());
-        MetricsFuture {
-            inner: self.inner.call(request),
-            call: Some(call),
-        }
-    }
-}
-
-// === impl MetricsFuture ===
-
-impl<F, B, E> Future for MetricsFuture<F>
-where
-    F: Future<Output = Result<Response<B>, E>>,
-    B: Body<Data = Bytes, Error = Status>,
-{
-    type Output = Result<Response<CallEnd<B, Call>>, E>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let (head, body) = ready!(this.inner.poll(cx))?.into_parts();
-        let mut call = this.call.take().expect("polled after its end");
-        // Only a handler answers with messages to come: what is refused, a wrong method
-        // included, says so in the head.
-        call.is_answered(
-            head.status.is_success() && !head.headers.contains_key(&tonic::Status::GRPC_STATUS),
-        );
-        let body = CallEnd::new(&head.headers, body, call);
-        Poll::Ready(Ok(Response::from_parts(head, body)))
+    /// Decides of a new name whether it is a method's.
+    fn settle(self, is_proper: bool) -> Self {
+        let Self::New(metrics, path) = self else {
+            return self;
+        };
+        metrics.0.unnamed.fetch_sub(1, Ordering::Relaxed);
+        Self::counted(if is_proper {
+            metrics.learn(name(&path))
+        } else {
+            Arc::clone(&metrics.0.other)
+        })
     }
 }
 
 // === impl Call ===
 
 impl Call {
-    fn is_answered(&mut self, is_proper: bool) {
-        if let Named::New(path) = &self.method {
-            let method = if is_proper {
-                self.metrics.learn(name(path))
-            } else {
-                Arc::clone(&self.metrics.0.other)
-            };
-            method.start();
-            self.method = Named::Counted(method);
+    /// The answer's head is there. Only a handler answers with messages to come: what is
+    /// refused, a wrong method included, says so in the head.
+    pub fn answered(&mut self, status: StatusCode, headers: &HeaderMap) {
+        self.settle(status.is_success() && !headers.contains_key(&STATUS));
+    }
+
+    fn settle(&mut self, is_proper: bool) {
+        if let Named::New(..) = self.method {
+            self.method = std::mem::replace(&mut self.method, Named::Ended).settle(is_proper);
         }
     }
 
-    fn end(&mut self, code: Code) {
-        if std::mem::replace(&mut self.has_ended, true) {
-            return;
+    /// The call is over; what comes after that is not counted.
+    pub fn end(&mut self, code: Code) {
+        let method = std::mem::replace(&mut self.method, Named::Ended);
+        if let Named::Counted(method) = method.settle(false) {
+            method.end(code, self.started.elapsed());
         }
-        self.is_answered(false);
-        if let Named::Counted(method) = &self.method {
-            method.end(&self.metrics.0.series, code, self.started.elapsed());
-        }
-        self.metrics.0.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -266,9 +202,6 @@ impl Drop for Call {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http_body_util::{BodyExt, StreamBody};
-    use std::convert::Infallible;
-    use tower::{ServiceExt, service_fn};
 
     struct Server {
         registry: Registry,
@@ -282,25 +215,20 @@ mod tests {
             Self { registry, metrics }
         }
 
+        fn start(&self, path: &'static str) -> Call {
+            let path = PathAndQuery::from_static(path);
+            self.metrics.start(Some(&path), Instant::now())
+        }
+
         /// Answers with a message and OK, or at once with `refused`.
-        async fn call(&self, path: &str, refused: Option<Status>) {
-            let service = service_fn(|_: Request<()>| async {
-                Ok::<_, Infallible>(match refused.clone() {
-                    Some(status) => status.into_http().map(|()| tonic::body::Body::empty()),
-                    None => {
-                        let mut ok = http::HeaderMap::new();
-                        ok.insert("grpc-status", http::HeaderValue::from_static("0"));
-                        let frames = [Ok::<_, Status>(http_body::Frame::trailers(ok))];
-                        let body = StreamBody::new(futures_util::stream::iter(frames));
-                        Response::new(tonic::body::Body::new(body))
-                    }
-                })
-            });
-            let layer = MetricsLayer::new(self.metrics.clone());
-            let request = Request::builder().uri(path).body(()).unwrap();
-            let answer = layer.layer(service).oneshot(request).await.unwrap();
-            assert_eq!(self.metrics.open_calls(), usize::from(refused.is_none()));
-            answer.into_body().collect().await.unwrap();
+        fn call(&self, path: &str, refused: Option<Status>) {
+            let path = path.parse().unwrap();
+            let mut call = self.metrics.start(Some(&path), Instant::now());
+            assert_eq!(self.metrics.open_calls(), 1);
+            let code = refused.as_ref().map_or(Code::Ok, Status::code);
+            let head = refused.map(Status::into_http::<()>).unwrap_or_default();
+            call.answered(head.status(), head.headers());
+            call.on_end(Ended::Status(code));
             assert_eq!(self.metrics.open_calls(), 0);
         }
 
@@ -311,11 +239,11 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn calls_are_counted_by_method_and_status() {
+    #[test]
+    fn calls_are_counted_by_method_and_status() {
         let server = Server::knowing(&["a.B/Known"]);
-        server.call("/a.B/Known", None).await;
-        server.call("/a.B/Known", Some(Status::not_found(""))).await;
+        server.call("/a.B/Known", None);
+        server.call("/a.B/Known", Some(Status::not_found("")));
         let text = server.text();
         for line in [
             r#"grpc_server_call_started_total{grpc_method="a.B/Known"} 2"#,
@@ -323,36 +251,32 @@ mod tests {
             r#"grpc_server_call_duration_seconds_count{grpc_method="a.B/Known",grpc_status="OK"} 1"#,
             r#"grpc_server_call_duration_seconds_count{grpc_method="a.B/Known",grpc_status="NOT_FOUND"} 1"#,
             r#"le="0.00001""#,
+            r#"le="+Inf",grpc_method="a.B/Known",grpc_status="OK"} 1"#,
         ] {
             assert!(text.contains(line), "{line} is missing in\n{text}");
         }
     }
 
-    #[tokio::test]
-    async fn made_up_methods_share_one_series_and_real_ones_are_learned() {
+    #[test]
+    fn made_up_methods_share_one_series_and_real_ones_are_learned() {
         let server = Server::knowing(&[]);
         for n in 0..50 {
             let path = format!("/a.B/MadeUp{n}");
-            server.call(&path, Some(Status::unimplemented(""))).await;
-            server.call(&path, Some(Status::invalid_argument(""))).await;
+            server.call(&path, Some(Status::unimplemented("")));
+            server.call(&path, Some(Status::invalid_argument("")));
         }
-        server.call("/a.B/Real", None).await;
-        server.call("/a.B/Real", Some(Status::internal(""))).await;
+        server.call("/a.B/Real", None);
+        server.call("/a.B/Real", Some(Status::internal("")));
         let text = server.text();
         assert!(!text.contains("MadeUp"));
         assert!(text.contains(r#"grpc_server_call_started_total{grpc_method="other"} 100"#));
         assert!(text.contains(r#"grpc_server_call_started_total{grpc_method="a.B/Real"} 2"#));
     }
 
-    #[tokio::test]
-    async fn a_call_dropped_before_its_answer_was_cancelled() {
+    #[test]
+    fn a_call_dropped_before_its_end_was_cancelled() {
         let server = Server::knowing(&["a.B/Slow"]);
-        let service = service_fn(|_: Request<()>| {
-            std::future::pending::<Result<Response<tonic::body::Body>, Infallible>>()
-        });
-        let layer = MetricsLayer::new(server.metrics.clone());
-        let request = Request::builder().uri("/a.B/Slow").body(()).unwrap();
-        let call = layer.layer(service).call(request);
+        let call = server.start("/a.B/Slow");
         assert_eq!(server.metrics.open_calls(), 1);
         drop(call);
         assert_eq!(server.metrics.open_calls(), 0);

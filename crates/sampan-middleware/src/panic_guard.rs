@@ -5,6 +5,7 @@
 //! calls of the connection go on. The panic's text stays out of the answer; the process's panic
 //! hook has printed it.
 
+use crate::TakeOk;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
@@ -134,6 +135,13 @@ where
     }
 }
 
+impl<B: TakeOk> TakeOk for PanicGuardBody<B> {
+    // A whole answer is bytes: there is nothing of the handler's left that may panic.
+    fn take_ok(&mut self) -> Option<Bytes> {
+        self.inner.as_mut()?.take_ok()
+    }
+}
+
 /// Polls what is in `slot`. None when it panicked, now or before: then it is dropped, since
 /// nothing that has panicked may be polled again.
 fn guarded<T, R>(slot: &mut Pin<&mut Option<T>>, poll: impl FnOnce(Pin<&mut T>) -> R) -> Option<R> {
@@ -146,7 +154,14 @@ fn guarded<T, R>(slot: &mut Pin<&mut Option<T>>, poll: impl FnOnce(Pin<&mut T>) 
     None
 }
 
-fn panicked() -> Status {
+/// Runs code of others. None when it panicked: what it was at must not be touched again.
+pub fn guard<R>(code: impl FnOnce() -> R) -> Option<R> {
+    catch_unwind(AssertUnwindSafe(code)).ok()
+}
+
+/// What the caller is told.
+#[must_use]
+pub fn panicked() -> Status {
     Status::internal("the handler panicked")
 }
 

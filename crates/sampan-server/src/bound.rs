@@ -1,8 +1,13 @@
 //! A server that has its addresses: accepts, serves, drains.
 
 mod accept;
+mod load;
+mod served;
+mod stop;
+mod workers;
 
-pub(crate) use accept::{Accepted, Served, connections};
+pub(crate) use accept::{Accepted, Opened, connections};
+pub(crate) use served::Served;
 
 use crate::{
     Error,
@@ -11,19 +16,22 @@ use crate::{
     health::Health,
     probe::Probe,
 };
-use accept::{Acceptor, Phase, Stop};
+use accept::Acceptor;
 use futures_util::{
     Stream, StreamExt,
-    future::{join_all, pending},
+    future::{join, join_all, pending},
     stream,
 };
 use sampan_transport::{Address, Listener, Protocols, ServeSettings, ServerTls};
-use std::{future::Future, pin::pin, task::Poll, time::Duration};
+use served::Setup;
+use std::{future::Future, pin::pin, sync::Arc, task::Poll, time::Duration};
+use stop::{Phase, Stop};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
     time::{Instant, sleep_until},
 };
+use workers::Team;
 
 /// A server whose addresses are bound. Connections wait in the backlog until it serves.
 #[derive(Debug)]
@@ -43,12 +51,17 @@ pub(crate) struct Core {
     pub(crate) connections: ServeSettings,
     pub(crate) tls: Option<ServerTls>,
     pub(crate) max_connections: usize,
+    /// Threads that serve, the caller's with them, where its runtime has no more.
+    pub(crate) workers: usize,
     pub(crate) lame_duck: Duration,
     pub(crate) drain_timeout: Duration,
 }
 
 /// Connections to the probe port at once: scrapers and health checkers are few.
 const MAX_PROBE_CONNECTIONS: usize = 64;
+
+/// How long an abort waits for workers whose thread a handler keeps busy.
+const ABORT_LIMIT: Duration = Duration::from_secs(1);
 
 // === impl BoundServer ===
 
@@ -83,30 +96,37 @@ impl BoundServer {
     /// connections and GOAWAY, open calls end. What is open at the drain timeout is aborted
     /// and counted in the log; a second signal aborts at once.
     ///
+    /// Calls are served on the runtime that this is called from, and on a current-thread one by
+    /// [workers](crate::Server::workers) too.
+    ///
     /// # Errors
-    /// When signals cannot be watched.
+    /// When signals cannot be watched or a worker cannot be started.
+    ///
+    /// # Panics
+    /// When a worker has panicked, with the same payload.
     ///
     /// # Cancel safety
     /// Dropping the future closes the listeners and aborts all calls.
     pub async fn serve(self) -> Result<(), Error> {
-        self.run(signals()?).await;
-        Ok(())
+        self.run(signals()?).await
     }
 
     /// Serves until `signal`, then drains as [`serve`](Self::serve) does. Leaves the process's
     /// signals alone.
     ///
     /// # Errors
-    /// None at present; kept for what may fail later.
+    /// When a worker cannot be started.
+    ///
+    /// # Panics
+    /// When a worker has panicked, with the same payload.
     ///
     /// # Cancel safety
     /// Dropping the future closes the listeners and aborts all calls.
     pub async fn serve_until(self, signal: impl Future<Output = ()>) -> Result<(), Error> {
-        self.run(stream::once(signal)).await;
-        Ok(())
+        self.run(stream::once(signal)).await
     }
 
-    async fn run(self, signals: impl Stream<Item = ()>) {
+    async fn run(self, signals: impl Stream<Item = ()>) -> Result<(), Error> {
         for address in &self.addresses {
             tracing::info!(target: "sampan", "listening on {address}");
         }
@@ -120,17 +140,22 @@ impl BoundServer {
                     protocols: Protocols::Http1AndHttp2,
                     ..ServeSettings::default()
                 };
-                let served = Served::new(self.core.probe.clone(), None);
-                let acceptor = Acceptor::new(&served, settings, None, MAX_PROBE_CONNECTIONS);
-                acceptor.run(connections(listener), probed).await;
+                let served = Served::http(self.core.probe.clone());
+                let setup = Arc::new(Setup {
+                    settings,
+                    tls: None,
+                });
+                let team = Arc::new(Team::alone());
+                let acceptor = Acceptor::new(&served, setup, &team, MAX_PROBE_CONNECTIONS);
+                acceptor.run(connections(listener), team, probed).await;
             }
             pending().await
         };
         let listeners = self.listeners.into_iter().map(connections);
         tokio::select! {
             biased;
-            () = self.core.run(listeners, signals) => {}
-            () = probes => {}
+            end = self.core.run(listeners, signals) => end,
+            end = probes => end,
         }
     }
 }
@@ -144,43 +169,52 @@ impl Core {
         &self,
         incoming: impl IntoIterator<Item = I>,
         signals: impl Stream<Item = ()>,
-    ) where
+    ) -> Result<(), Error>
+    where
         I: Stream<Item = Accepted>,
     {
         let (phase, stop) = Stop::channel();
-        let acceptor = Acceptor::new(
-            &self.served,
-            self.connections.clone(),
-            self.tls.clone(),
-            self.max_connections,
-        );
-        let mut serving = pin!(join_all(
-            incoming
-                .into_iter()
-                .map(|incoming| acceptor.run(incoming, stop.clone()))
-        ));
+        let setup = Arc::new(Setup {
+            settings: self.connections.clone(),
+            tls: self.tls.clone(),
+        });
+        let (team, mut ends) =
+            Team::start(self.workers, &self.served, &setup, &stop).map_err(Kind::Worker)?;
+        let acceptor = Acceptor::new(&self.served, setup, &team, self.max_connections);
+        let team = Arc::new(team);
+        let acceptors: Vec<_> = incoming
+            .into_iter()
+            .map(|incoming| acceptor.run(incoming, Arc::clone(&team), stop.clone()))
+            .collect();
+        // Held by the acceptors alone: with the last of them the workers end.
+        drop(team);
+        let mut serving = pin!(join(join_all(acceptors), ends.all()));
+        let mut give_up_at = None;
         let mut signals = pin!(signals.fuse());
         let mut drain = Drain::new(self.lame_duck, self.drain_timeout);
         loop {
-            let next_step = async {
-                match drain.wake_at() {
-                    Some(at) => sleep_until(at.into()).await,
-                    None => pending().await,
-                }
-            };
+            let next_step = until(drain.wake_at().map(Into::into));
             let step = tokio::select! {
                 biased;
                 _ = serving.as_mut() => break,
                 Some(()) = signals.next() => drain.on_signal(Instant::now().into_std()),
                 () = next_step => drain.on_time(Instant::now().into_std()),
+                () = until(give_up_at) => {
+                    tracing::warn!(target: "sampan", "a handler that never waits outlives the abort");
+                    break;
+                }
             };
             if let Some(step) = step {
                 self.take(step, &phase, &acceptor).await;
+                if step == Step::Abort {
+                    give_up_at = Some(Instant::now() + ABORT_LIMIT);
+                }
             }
         }
         if *phase.borrow() != Phase::Serving {
             tracing::info!(target: "sampan", "the drain is over");
         }
+        Ok(())
     }
 
     async fn take(&self, step: Step, phase: &watch::Sender<Phase>, acceptor: &Acceptor) {
@@ -211,6 +245,14 @@ impl Core {
                 phase.send_replace(Phase::Aborting);
             }
         }
+    }
+}
+
+/// Completes at `time`, if there is one.
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => pending().await,
     }
 }
 

@@ -14,7 +14,7 @@ pub use router::Router;
 pub use sampan_transport::{Certificate, Identity};
 pub use tls::ServerTlsConfig;
 
-use crate::{BoxError, Error, Routes, error::Kind};
+use crate::{BoxError, Error, Routes, config::receive_budget, error::Kind};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body as HttpBody;
@@ -38,6 +38,8 @@ pub struct Server<L = NoLayer> {
     keepalive_interval: Option<Duration>,
     keepalive_retries: Option<u32>,
     nodelay: bool,
+    max_age: Option<Duration>,
+    max_age_grace: Option<Duration>,
     http2: Http2Settings,
     tls: Option<ServerTlsSettings>,
     user: L,
@@ -64,6 +66,8 @@ impl Default for Server {
             keepalive_interval: None,
             keepalive_retries: None,
             nodelay: true,
+            max_age: None,
+            max_age_grace: None,
             http2: Http2Settings {
                 keepalive_interval: None,
                 ..Http2Settings::default()
@@ -150,27 +154,46 @@ impl<L> Server<L> {
         self
     }
 
-    /// Whether the windows follow the measured bandwidth; None keeps the default: no.
+    /// Taken and not used: windows follow what is read, message by message.
     #[must_use]
-    pub fn http2_adaptive_window(mut self, enabled: Option<bool>) -> Self {
-        set(&mut self.http2.adaptive_window, enabled);
+    pub const fn http2_adaptive_window(self, _enabled: Option<bool>) -> Self {
         self
     }
 
-    /// Requests reset before they were looked at, beyond which a connection is closed; None
-    /// keeps the default of 256.
+    /// Requests reset at once, beyond which a connection is closed; None keeps the default of
+    /// 2,000. The same as
+    /// [`http2_max_local_error_reset_streams`](Self::http2_max_local_error_reset_streams): all
+    /// resets count together, and are forgotten by 1,000 a second.
     #[must_use]
     pub fn http2_max_pending_accept_reset_streams(mut self, max: Option<usize>) -> Self {
-        set(&mut self.http2.max_pending_resets, max);
+        let max = max.map(|max| u32::try_from(max).unwrap_or(u32::MAX));
+        set(&mut self.http2.max_resets, max);
         self
     }
 
-    /// Streams reset for the client's errors, beyond which a connection is closed; None keeps
-    /// the default of 1024.
+    /// Streams reset for the client's errors at once, beyond which a connection is closed; None
+    /// keeps the default of 2,000.
     #[must_use]
-    pub fn http2_max_local_error_reset_streams(mut self, max: Option<usize>) -> Self {
-        set(&mut self.http2.max_error_resets, max);
-        self
+    pub fn http2_max_local_error_reset_streams(self, max: Option<usize>) -> Self {
+        self.http2_max_pending_accept_reset_streams(max)
+    }
+
+    /// The age, ±10 %, at which a connection is asked to go; its calls end first. Default: none.
+    #[must_use]
+    pub fn max_connection_age(self, age: Duration) -> Self {
+        Self {
+            max_age: Some(age),
+            ..self
+        }
+    }
+
+    /// How long its calls may then take. Default: as long as they want.
+    #[must_use]
+    pub fn max_connection_age_grace(self, grace: Duration) -> Self {
+        Self {
+            max_age_grace: Some(grace),
+            ..self
+        }
     }
 
     /// Size of a request's headers in bytes; None keeps the default of 16 KiB.
@@ -246,6 +269,8 @@ impl<L> Server<L> {
             keepalive_interval: self.keepalive_interval,
             keepalive_retries: self.keepalive_retries,
             nodelay: self.nodelay,
+            max_age: self.max_age,
+            max_age_grace: self.max_age_grace,
             http2: self.http2,
             tls: self.tls,
             user: Stack::new(layer, self.user),
@@ -314,6 +339,9 @@ impl<L> Server<L> {
         ServeSettings {
             protocols: self.protocols(),
             http2: self.http2.clone(),
+            max_age: self.max_age,
+            max_age_grace: self.max_age_grace,
+            receive_budget: receive_budget(),
             ..ServeSettings::default()
         }
     }

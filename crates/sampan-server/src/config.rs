@@ -4,7 +4,7 @@ mod env;
 mod value;
 
 use sampan_container::{Grant, Plan};
-use sampan_transport::{Address, ListenSettings, ServeSettings, ServerTls};
+use sampan_transport::{Address, ListenSettings, MemoryBudget, ServeSettings, ServerTls};
 use std::{fmt, net::TcpListener, time::Duration};
 
 pub(crate) use env::{log_filter, probe_for_health};
@@ -18,6 +18,8 @@ pub(crate) struct Config {
     pub(crate) drain_timeout: Duration,
     /// None: by the container's memory.
     pub(crate) max_connections: Option<usize>,
+    /// None: one per granted core.
+    pub(crate) workers: Option<usize>,
     pub(crate) longest_call: Option<Duration>,
     pub(crate) sockets: ListenSettings,
     pub(crate) connections: ServeSettings,
@@ -73,6 +75,16 @@ pub const ENVIRONMENT: &[EnvironmentKey] = &[
         "how long the whole drain may take, lame duck included",
     ),
     key(
+        "SAMPAN_WORKERS",
+        "",
+        "threads that handle calls; not set: one per granted core; a multi-thread runtime has its own",
+    ),
+    key(
+        "SAMPAN_REUSE_PORT",
+        "off",
+        "on: other processes may listen on the same port and share its connections (Linux)",
+    ),
+    key(
         "SAMPAN_MAX_CONNECTIONS",
         "",
         "connections at once; not set: one per 64 KiB of 70 % of the container's memory, at most 10000",
@@ -81,6 +93,26 @@ pub const ENVIRONMENT: &[EnvironmentKey] = &[
         "SAMPAN_MAX_CONCURRENT_STREAMS",
         "256",
         "calls at once on a connection",
+    ),
+    key(
+        "SAMPAN_MAX_CONNECTION_AGE",
+        "",
+        "the age at which a connection is asked to go, ±10 %; not set: none",
+    ),
+    key(
+        "SAMPAN_MAX_CONNECTION_AGE_GRACE",
+        "",
+        "how long its calls may then take; not set: as long as they want",
+    ),
+    key(
+        "SAMPAN_KEEPALIVE_INTERVAL",
+        "2h",
+        "the silence after which a client is pinged; off: never",
+    ),
+    key(
+        "SAMPAN_KEEPALIVE_TIMEOUT",
+        "20s",
+        "how long its answer may take",
     ),
     key(
         "SAMPAN_LOG",
@@ -106,10 +138,23 @@ pub(crate) struct ConfigError {
 // === impl Config ===
 
 impl Config {
-    pub(crate) fn plan(&self) -> usize {
-        let by_memory = || Plan::new(Grant::of_this_process()).max_connections;
-        self.max_connections.unwrap_or_else(by_memory)
+    /// What the container grants, and what was asked for instead.
+    pub(crate) fn plan(&self) -> Plan {
+        let granted = Plan::new(Grant::of_this_process());
+        Plan {
+            max_connections: self.max_connections.unwrap_or(granted.max_connections),
+            workers: self.workers.unwrap_or(granted.workers),
+            ..granted
+        }
     }
+}
+
+/// What messages may hold while they arrive: a quarter of the container's memory.
+pub(crate) fn receive_budget() -> MemoryBudget {
+    const WITHOUT_A_LIMIT: u64 = 256 << 20;
+    let memory = Grant::of_this_process().memory_bytes;
+    let budget = memory.map_or(WITHOUT_A_LIMIT, |bytes| bytes / 4);
+    MemoryBudget::new(usize::try_from(budget).unwrap_or(usize::MAX))
 }
 
 impl Default for Config {
@@ -120,9 +165,13 @@ impl Default for Config {
             lame_duck: Duration::from_secs(5),
             drain_timeout: Duration::from_secs(25),
             max_connections: None,
+            workers: None,
             longest_call: None,
             sockets: ListenSettings::default(),
-            connections: ServeSettings::default(),
+            connections: ServeSettings {
+                receive_budget: receive_budget(),
+                ..ServeSettings::default()
+            },
             tls: None,
         }
     }

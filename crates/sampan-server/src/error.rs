@@ -26,6 +26,8 @@ pub(crate) enum Kind {
     Signals(#[source] io::Error),
     #[error("cannot start a runtime")]
     Runtime(#[source] io::Error),
+    #[error("cannot start a worker")]
+    Worker(#[source] io::Error),
     #[error("the TLS settings have no identity")]
     NoIdentity,
 }
@@ -42,7 +44,11 @@ impl Error {
             | Kind::NoIdentity
             | Kind::Tls(_)
             | Kind::Descriptors(_) => true,
-            Kind::Listen(_) | Kind::TakeOver { .. } | Kind::Signals(_) | Kind::Runtime(_) => false,
+            Kind::Listen(_)
+            | Kind::TakeOver { .. }
+            | Kind::Signals(_)
+            | Kind::Runtime(_)
+            | Kind::Worker(_) => false,
         }
     }
 
@@ -53,6 +59,7 @@ impl Error {
             Kind::NoListener => Some("call listen(address), or start from Server::from_env()"),
             Kind::Listen(error) => error.hint(),
             Kind::Descriptors(_) => Some("give it the FILE_DESCRIPTOR_SET of the generated code"),
+            Kind::Worker(_) => Some("fewer workers need fewer threads: set SAMPAN_WORKERS"),
             _ => None,
         }
     }

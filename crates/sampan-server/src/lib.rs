@@ -17,6 +17,7 @@
 //! # }
 //! ```
 
+mod answer;
 mod bound;
 pub mod compat;
 mod config;
@@ -37,8 +38,11 @@ pub use bound::BoundServer;
 pub use config::{ENVIRONMENT, EnvironmentKey};
 pub use error::Error;
 pub use request::RequestExt;
-pub use router::Routes;
+pub use router::{RouteFuture, Routes, RoutesFuture};
 pub use run::{run, run_with};
+pub use sampan_transport::{
+    Certificate, Http2Settings, Identity, ServerTls, ServerTlsError, ServerTlsSettings,
+};
 pub use server::Server;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;

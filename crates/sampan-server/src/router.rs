@@ -1,23 +1,27 @@
 //! Finds the service that a call is for.
 
+mod future;
+
+pub use future::{RouteFuture, RoutesFuture};
+
+use crate::BoxError;
 use bytes::Bytes;
+use future::OwnFuture;
 use http::{Request, Response};
 use http_body::Body as HttpBody;
+use sampan_middleware::{NameMap, glue::server::lean};
 use sampan_wire::suggest;
 use std::{
-    any::Any,
+    any::TypeId,
     collections::HashMap,
     convert::Infallible,
     fmt,
-    pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
 };
-use tonic::{Status, body::Body, server::NamedService};
+use tonic::{Status, body::Body as TonicBody, server::NamedService};
 use tower::ServiceExt;
 use tower_service::Service;
-
-use crate::BoxError;
 
 /// The services of a server, by name. What layers given to
 /// [`Server::layer`](crate::Server::layer) are put around.
@@ -28,23 +32,22 @@ pub struct Routes {
 
 #[derive(Clone, Default)]
 struct Table {
-    services: HashMap<&'static str, Route>,
+    services: NameMap<(&'static str, Route)>,
     fallback: Option<Arc<dyn GrpcService>>,
 }
 
 #[derive(Clone)]
 struct Route {
     service: Arc<dyn GrpcService>,
+    /// By sampan-build, with no layer around it.
+    is_generated: bool,
     /// None: no descriptor tells.
     methods: Option<Arc<[String]>>,
 }
 
-/// A call's future: what tonic's generated services give by themselves.
-type RouteFuture = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
-
 /// A tonic service behind a pointer.
 trait GrpcService: Send + Sync {
-    fn call(&self, request: Request<Body>) -> RouteFuture;
+    fn call(&self, request: Request<TonicBody>) -> RouteFuture;
 }
 
 struct Erased<S>(S);
@@ -55,7 +58,7 @@ impl Routes {
     /// Adds `service` under its name; one of the same name is replaced.
     pub(crate) fn add<S, B>(&mut self, service: S)
     where
-        S: Service<Request<Body>, Response = Response<B>, Error = Infallible>
+        S: Service<Request<TonicBody>, Response = Response<B>, Error = Infallible>
             + NamedService
             + Clone
             + Send
@@ -67,16 +70,17 @@ impl Routes {
     {
         let route = Route {
             service: Arc::new(Erased(service)),
+            is_generated: TypeId::of::<S::Future>() == TypeId::of::<OwnFuture>(),
             methods: None,
         };
         let table = Arc::make_mut(&mut self.table);
-        table.services.insert(S::NAME, route);
+        table.services.insert(S::NAME.into(), (S::NAME, route));
     }
 
     /// Gives the calls for no known service to `service`.
     pub(crate) fn set_fallback<S, B>(&mut self, service: S)
     where
-        S: Service<Request<Body>, Response = Response<B>, Error = Infallible>
+        S: Service<Request<TonicBody>, Response = Response<B>, Error = Infallible>
             + Clone
             + Send
             + Sync
@@ -91,13 +95,13 @@ impl Routes {
     /// Tells which methods the services have, for hints in answers to wrong names.
     pub(crate) fn set_methods(&mut self, methods: &HashMap<String, Vec<String>>) {
         let table = Arc::make_mut(&mut self.table);
-        for (name, route) in &mut table.services {
+        for (name, route) in table.services.values_mut() {
             route.methods = methods.get(*name).map(|methods| methods.as_slice().into());
         }
     }
 
     pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
-        self.table.services.keys().copied()
+        self.table.services.values().map(|(name, _)| *name)
     }
 
     pub(crate) fn contains(&self, name: &str) -> bool {
@@ -105,28 +109,34 @@ impl Routes {
     }
 }
 
-impl Service<Request<Body>> for Routes {
-    type Response = Response<Body>;
+impl Routes {
+    /// Calls the service that `request` is for. With `is_bare`, no layer of users looks at what
+    /// it answers.
+    pub(crate) fn route(&self, request: Request<TonicBody>, is_bare: bool) -> RouteFuture {
+        let (service, method) = split(request.uri().path());
+        match self.table.find(service) {
+            Some(route) if !route.has(method) => route.call_unknown(request),
+            Some(route) if is_bare && route.is_generated => lean(|| route.service.call(request)),
+            Some(route) => route.service.call(request),
+            None => match &self.table.fallback {
+                Some(fallback) => fallback.call(request),
+                None => RouteFuture::ready(self.table.unknown_service(service, method)),
+            },
+        }
+    }
+}
+
+impl Service<Request<TonicBody>> for Routes {
+    type Response = Response<TonicBody>;
     type Error = Infallible;
-    type Future = RouteFuture;
+    type Future = RoutesFuture;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Body>) -> RouteFuture {
-        let (service, method) = split(request.uri().path());
-        match self.table.services.get(service) {
-            Some(route) if route.has(method) => route.service.call(request),
-            Some(route) => route.call_unknown(request),
-            None => match &self.table.fallback {
-                Some(fallback) => fallback.call(request),
-                None => {
-                    let status = self.table.unknown_service(service, method);
-                    Box::pin(std::future::ready(Ok(status.into_http())))
-                }
-            },
-        }
+    fn call(&mut self, request: Request<TonicBody>) -> RoutesFuture {
+        RoutesFuture::new(self.route(request, false))
     }
 }
 
@@ -141,15 +151,22 @@ impl fmt::Debug for Routes {
 /// `/package.Service/Method` in its two parts.
 fn split(path: &str) -> (&str, &str) {
     let path = path.strip_prefix('/').unwrap_or(path);
-    path.split_once('/').unwrap_or((path, ""))
+    // Names are short: a search that is made for long texts costs more than it saves.
+    let slash = path.bytes().position(|byte| byte == b'/');
+    slash.map_or((path, ""), |at| (&path[..at], &path[at + 1..]))
 }
 
 // === impl Table ===
 
 impl Table {
+    fn find(&self, service: &str) -> Option<&Route> {
+        self.services.get(service).map(|(_, route)| route)
+    }
+
     fn unknown_service(&self, service: &str, method: &str) -> Status {
-        let meant = suggest::nearest(service, self.services.keys().copied());
-        let hint = meant.and_then(|name| Some((name, self.services.get(name)?)));
+        let names = self.services.values().map(|(name, _)| *name);
+        let meant = suggest::nearest(service, names);
+        let hint = meant.and_then(|name| Some((name, self.find(name)?)));
         Status::unimplemented(match hint {
             Some((name, route)) => {
                 let method = route.nearest(method).unwrap_or(method);
@@ -177,14 +194,14 @@ impl Route {
 
     /// Calls a method that is not in the descriptor. The service has the last word; only when
     /// it does not know the method either and says no more, the hint is put in.
-    fn call_unknown(&self, request: Request<Body>) -> RouteFuture {
+    fn call_unknown(&self, request: Request<TonicBody>) -> RouteFuture {
         let (service, method) = split(request.uri().path());
         let mut message = format!("no method {method} in {service}");
         if let Some(meant) = self.nearest(method) {
             message.push_str(&format!(": did you mean {service}/{meant}?"));
         }
         let call = self.service.call(request);
-        Box::pin(async move {
+        RouteFuture::own(Box::pin(async move {
             let response = call.await?;
             let headers = response.headers();
             let is_unknown = headers.get("grpc-status").is_some_and(|code| code == "12")
@@ -196,7 +213,7 @@ impl Route {
             } else {
                 response
             })
-        })
+        }))
     }
 }
 
@@ -204,7 +221,7 @@ impl Route {
 
 impl<S, B> GrpcService for Erased<S>
 where
-    S: Service<Request<Body>, Response = Response<B>, Error = Infallible>
+    S: Service<Request<TonicBody>, Response = Response<B>, Error = Infallible>
         + Clone
         + Send
         + Sync
@@ -213,35 +230,15 @@ where
     B: HttpBody<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    fn call(&self, request: Request<Body>) -> RouteFuture {
+    fn call(&self, request: Request<TonicBody>) -> RouteFuture {
         let mut service = self.0.clone();
         // Services are ready nearly always; one that is not is waited for properly.
         match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Ok(())) => boxed(service.call(request)),
+            Poll::Ready(Ok(())) => RouteFuture::new(service.call(request)),
             Poll::Ready(Err(never)) => match never {},
-            Poll::Pending => boxed(service.oneshot(request)),
+            Poll::Pending => RouteFuture::new(service.oneshot(request)),
         }
     }
-}
-
-/// Boxes a call's future unless it is boxed already, as those of generated code are.
-fn boxed<F, B>(future: F) -> RouteFuture
-where
-    F: Future<Output = Result<Response<B>, Infallible>> + Send + 'static,
-    B: HttpBody<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
-{
-    let mut future = Some(future);
-    let boxed = (&mut future as &mut dyn Any).downcast_mut::<Option<RouteFuture>>();
-    if let Some(boxed) = boxed.and_then(Option::take) {
-        return boxed;
-    }
-    Box::pin(async move {
-        match future {
-            Some(future) => future.await.map(|response| response.map(Body::new)),
-            None => Ok(Status::internal("the call was lost").into_http()),
-        }
-    })
 }
 
 #[cfg(test)]
@@ -258,16 +255,16 @@ mod tests {
         const NAME: &'static str = "x.Known";
     }
 
-    impl Service<Request<Body>> for Known {
-        type Response = Response<Body>;
+    impl Service<Request<TonicBody>> for Known {
+        type Response = Response<TonicBody>;
         type Error = Infallible;
-        type Future = std::future::Ready<Result<Response<Body>, Infallible>>;
+        type Future = std::future::Ready<Result<Response<TonicBody>, Infallible>>;
 
         fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
             Poll::Ready(Ok(()))
         }
 
-        fn call(&mut self, request: Request<Body>) -> Self::Future {
+        fn call(&mut self, request: Request<TonicBody>) -> Self::Future {
             let status = match request.uri().path() {
                 "/x.Known/Real" | "/x.Known/Newer" => Status::ok(""),
                 _ => Status::unimplemented(""),
@@ -283,7 +280,10 @@ mod tests {
     }
 
     async fn answer(mut routes: Routes, path: &str) -> Status {
-        let request = Request::builder().uri(path).body(Body::empty()).unwrap();
+        let request = Request::builder()
+            .uri(path)
+            .body(TonicBody::empty())
+            .unwrap();
         let response = routes.call(request).await.unwrap();
         Status::from_header_map(response.headers()).unwrap()
     }
@@ -332,10 +332,10 @@ mod tests {
         const NAME: &'static str = "x.Later";
     }
 
-    impl Service<Request<Body>> for ReadyLater {
-        type Response = Response<Body>;
+    impl Service<Request<TonicBody>> for ReadyLater {
+        type Response = Response<TonicBody>;
         type Error = Infallible;
-        type Future = std::future::Ready<Result<Response<Body>, Infallible>>;
+        type Future = std::future::Ready<Result<Response<TonicBody>, Infallible>>;
 
         fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
             if !std::mem::replace(&mut self.0, true) {
@@ -345,7 +345,7 @@ mod tests {
             Poll::Ready(Ok(()))
         }
 
-        fn call(&mut self, _: Request<Body>) -> Self::Future {
+        fn call(&mut self, _: Request<TonicBody>) -> Self::Future {
             assert!(self.0, "called before it was ready");
             std::future::ready(Ok(Status::ok("").into_http()))
         }

@@ -9,7 +9,7 @@ use crate::{
     probe::Probe,
     reflection,
     router::Routes,
-    stack::{self, StackSettings},
+    stack::{Calls, StackSettings},
 };
 use bytes::Bytes;
 use http::{Request, Response};
@@ -17,7 +17,8 @@ use http_body::Body as HttpBody;
 use prometheus_client::registry::Registry;
 use sampan_middleware::metrics::ServerMetrics;
 use sampan_transport::{
-    Address, Http2Settings, Incoming, Listener, Protocols, ServerTls, ServerTlsSettings,
+    Address, Http2Settings, Incoming, ListenSettings, Listener, Protocols, ServerTls,
+    ServerTlsSettings,
 };
 use std::{convert::Infallible, time::Duration};
 use tonic::{body::Body, server::NamedService};
@@ -26,8 +27,8 @@ use tower_service::Service;
 
 /// A gRPC server: listeners, services and what goes around them.
 ///
-/// Runs on the runtime that [`serve`](Self::serve) is called from: on a current-thread runtime
-/// all calls share that thread, on a multi-thread one its workers.
+/// Runs on the runtime that [`serve`](Self::serve) is called from. To a current-thread runtime it
+/// adds [workers](Self::workers), one thread per granted core with the caller's own.
 #[derive(Debug)]
 pub struct Server<L = Identity> {
     config: Config,
@@ -173,9 +174,56 @@ impl<L> Server<L> {
         self
     }
 
+    /// Threads that handle calls, the caller's own with them; at least 1. Default: one per core
+    /// that the container grants.
+    ///
+    /// With more than one, TCP and Unix connections are dealt to the thread with the fewest open
+    /// ones, then the fewest calls, and stay there. Each thread has a current-thread runtime, on
+    /// which its handlers and what they spawn run; it ends with the server. 1, and a multi-thread
+    /// runtime, which has threads of its own: none is added.
+    #[must_use]
+    pub const fn workers(mut self, threads: usize) -> Self {
+        self.config.workers = Some(threads);
+        self
+    }
+
+    /// Lets other processes of the same user listen on the same TCP ports; the kernel then deals
+    /// connections out among them (SO_REUSEPORT). The probe port is never shared. Linux alone;
+    /// elsewhere it changes nothing. Default: false.
+    #[must_use]
+    pub const fn reuse_port(mut self, is_shared: bool) -> Self {
+        self.config.sockets.reuse_port = is_shared;
+        self
+    }
+
+    /// The age, ±10 %, at which a connection is asked to go, so that clients find new servers;
+    /// its calls end first. Default: none. Source: gRFC A9.
+    #[must_use]
+    pub const fn max_connection_age(mut self, age: Duration) -> Self {
+        self.config.connections.max_age = Some(age);
+        self
+    }
+
+    /// How long the calls of a connection that has reached its age may take to end.
+    /// Default: as long as they want.
+    #[must_use]
+    pub const fn max_connection_age_grace(mut self, grace: Duration) -> Self {
+        self.config.connections.max_age_grace = Some(grace);
+        self
+    }
+
+    /// The silence after which a client is pinged, None for never, and how long its answer may
+    /// take. Default: 2 h, 20 s. Source: gRFC A8.
+    #[must_use]
+    pub fn keepalive(mut self, interval: Option<Duration>, timeout: Duration) -> Self {
+        self.config.connections.http2.keepalive_interval = interval;
+        self.config.connections.http2.keepalive_timeout = timeout;
+        self
+    }
+
     /// Limits and windows of HTTP/2.
     #[must_use]
-    pub const fn http2(mut self, settings: Http2Settings) -> Self {
+    pub fn http2(mut self, settings: Http2Settings) -> Self {
         self.config.connections.http2 = settings;
         self
     }
@@ -232,7 +280,7 @@ impl<L> Server<L> {
             is_strict: true,
         };
         let metrics = settings.metrics.clone();
-        let stack = stack::grpc(self.user.layer(self.routes), settings);
+        let stack = Calls::new(self.user.layer(self.routes), settings);
         bind(
             self.config,
             Served::new(stack, Some(metrics)),
@@ -281,7 +329,7 @@ impl<L> Server<L> {
         let health = Health::serving([]).await;
         bind(
             self.config,
-            Served::new(service, None),
+            Served::http(service),
             Registry::default(),
             health,
         )
@@ -338,21 +386,28 @@ fn bind(
             }
         });
     }
+    // A probe asks one process, not any that shares a port with it.
+    let alone = ListenSettings {
+        reuse_port: false,
+        ..config.sockets
+    };
     let probe = match &config.probe {
-        Some(address) => Some(Listener::bind(address, &config.sockets).map_err(Kind::Listen)?),
+        Some(address) => Some(Listener::bind(address, &alone).map_err(Kind::Listen)?),
         None => None,
     };
     Ok(BoundServer::new(listeners, probe, core))
 }
 
 fn core(config: &Config, served: Served, registry: Registry, health: Health) -> Core {
+    let plan = config.plan();
     Core {
         served,
         probe: Probe::new(registry, &health),
         health,
         connections: config.connections.clone(),
         tls: config.tls.clone(),
-        max_connections: config.plan(),
+        max_connections: plan.max_connections,
+        workers: plan.workers,
         lame_duck: config.lame_duck,
         drain_timeout: config.drain_timeout,
     }

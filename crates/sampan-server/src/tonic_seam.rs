@@ -5,60 +5,75 @@
 //! - tonic answers OUT_OF_RANGE for a message over the limit; gRPC says RESOURCE_EXHAUSTED.
 //! - Errors of the user's layers and bodies become statuses.
 
-use crate::{BoxError, status::to_status};
+use crate::{
+    BoxError,
+    router::{RouteFuture, Routes},
+    status::to_status,
+};
+use base64::{
+    Engine as _, alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::BodyExt;
 use pin_project_lite::pin_project;
+use sampan_middleware::Body;
 use sampan_transport::{BodyError, Incoming};
 use std::{
+    any::Any,
     convert::Infallible,
     pin::Pin,
     task::{Context, Poll, ready},
 };
-use tonic::{Status, body::Body};
+use tonic::{Status, body::Body as TonicBody};
 use tower::util::Oneshot;
-use tower_layer::Layer;
 use tower_service::Service;
-
-/// Applies [`TonicSeam`].
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct TonicSeamLayer {
-    /// Whether other content types than gRPC's are refused.
-    pub(crate) is_strict: bool,
-}
 
 /// Takes what the transport gives, calls a tonic service, never fails.
 #[derive(Clone, Debug)]
 pub(crate) struct TonicSeam<S> {
-    inner: S,
+    inner: Inner<S>,
+    /// Whether other content types than gRPC's are refused.
     is_strict: bool,
 }
 
-pin_project! {
-    /// The future of [`TonicSeam`].
-    #[project = SeamFutureProjection]
-    pub(crate) enum SeamFuture<S: Service<Request<Body>>> {
-        Refused { response: Option<Response<()>> },
-        Called { #[pin] call: Oneshot<S, Request<Body>> },
-    }
+/// What is called.
+#[derive(Clone, Debug)]
+enum Inner<S> {
+    /// No layer of the user stands in between: nothing has to look like tonic's.
+    Routes(Routes),
+    Layered(S),
 }
 
-pin_project! {
-    /// A response's body, with errors as statuses.
-    pub(crate) struct SeamBody<B> {
-        #[pin]
-        inner: Option<B>,
-    }
+/// A request's body, as the transport gives it.
+pub(crate) trait Arriving:
+    HttpBody<Data = Bytes, Error = BodyError> + Send + 'static
+{
+    /// All of it, if it is there.
+    fn take_all(&mut self) -> Option<Bytes>;
+}
+
+/// The future of [`TonicSeam`]: small, since it is moved on its way up.
+pub(crate) enum SeamFuture<S: Service<Request<TonicBody>>> {
+    Refused(StatusCode),
+    Routed(RouteFuture),
+    Layered(Pin<Box<Oneshot<S, Request<TonicBody>>>>),
 }
 
 pin_project! {
     /// A request's body, with errors as statuses.
-    struct RequestBody {
+    struct RequestBody<B> {
         #[pin]
-        inner: Incoming,
+        inner: B,
     }
 }
+
+/// A request that has arrived whole.
+struct WholeRequest(Bytes);
+
+static STATUS: HeaderName = Status::GRPC_STATUS;
 
 /// How tonic's own message limits begin their status, percent-encoded as on the wire.
 const TOO_LARGE: [&[u8]; 2] = [
@@ -66,97 +81,144 @@ const TOO_LARGE: [&[u8]; 2] = [
     b"Error,%20encoded%20message%20length%20too%20large",
 ];
 
-// === impl TonicSeamLayer ===
-
-impl<S> Layer<S> for TonicSeamLayer {
-    type Service = TonicSeam<S>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        TonicSeam {
-            inner,
-            is_strict: self.is_strict,
-        }
-    }
-}
-
 // === impl TonicSeam ===
 
-impl<S, B> Service<Request<Incoming>> for TonicSeam<S>
-where
-    S: Service<Request<Body>, Response = Response<B>> + Clone,
-    S::Error: Into<BoxError>,
-    B: HttpBody<Data = Bytes>,
-    B::Error: Into<BoxError>,
-{
-    type Response = Response<SeamBody<B>>;
-    type Error = Infallible;
-    type Future = SeamFuture<S>;
-
-    // The user's layers are asked per call: one that waits holds up that call alone.
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
-        if let Some(response) = refusal(&request, self.is_strict) {
-            let response = Some(response);
-            return SeamFuture::Refused { response };
-        }
-        let request = request.map(|inner| Body::new(RequestBody { inner }));
-        SeamFuture::Called {
-            call: Oneshot::new(self.inner.clone(), request),
+impl<S: Clone + 'static> TonicSeam<S> {
+    pub(crate) fn new(services: S, is_strict: bool) -> Self {
+        let routes = (&services as &dyn Any).downcast_ref::<Routes>().cloned();
+        Self {
+            inner: routes.map_or(Inner::Layered(services), Inner::Routes),
+            is_strict,
         }
     }
 }
 
-fn refusal(request: &Request<Incoming>, is_strict: bool) -> Option<Response<()>> {
+impl<S: Service<Request<TonicBody>> + Clone> TonicSeam<S> {
+    pub(crate) fn call<A: Arriving>(&self, request: Request<A>) -> SeamFuture<S> {
+        if let Err(refused) = check(&request, self.is_strict) {
+            return refused;
+        }
+        let request = request.map(|mut inner| match inner.take_all() {
+            Some(whole) => TonicBody::new(WholeRequest(whole)),
+            None => TonicBody::new(RequestBody { inner }),
+        });
+        match &self.inner {
+            Inner::Routes(routes) => SeamFuture::Routed(routes.route(request, true)),
+            Inner::Layered(services) => {
+                let call = Oneshot::new(services.clone(), request);
+                SeamFuture::Layered(Box::pin(call))
+            }
+        }
+    }
+}
+
+/// Lets pass what is gRPC.
+fn check<S, B>(request: &Request<B>, is_strict: bool) -> Result<(), SeamFuture<S>>
+where
+    S: Service<Request<TonicBody>>,
+{
     if !request.uri().path().starts_with('/') {
         let status = Status::unimplemented("the path does not begin with a slash");
-        return Some(status.into_http());
+        return Err(SeamFuture::Routed(RouteFuture::ready(status)));
     }
-    if is_strict && !is_grpc(request.headers()) {
-        let mut response = Response::new(());
-        *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-        return Some(response);
+    if is_strict && request.method() != Method::POST {
+        return Err(SeamFuture::Refused(StatusCode::METHOD_NOT_ALLOWED));
     }
-    None
+    let mut is_grpc = !is_strict;
+    for (name, value) in request.headers() {
+        if *name == header::CONTENT_TYPE {
+            is_grpc |= is_content_type_of_grpc(value);
+        } else if name.as_str().ends_with("-bin") && !is_base64(value) {
+            let text = format!("the metadata {name} is no base64");
+            let status = Status::invalid_argument(text);
+            return Err(SeamFuture::Routed(RouteFuture::ready(status)));
+        }
+    }
+    if is_grpc {
+        Ok(())
+    } else {
+        Err(SeamFuture::Refused(StatusCode::UNSUPPORTED_MEDIA_TYPE))
+    }
 }
 
-/// Source: gRPC over HTTP/2, "Content-Type".
-fn is_grpc(headers: &HeaderMap) -> bool {
-    let content_type = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
-    let rest = content_type.and_then(|value| value.strip_prefix(b"application/grpc"));
-    matches!(rest, Some([] | [b'+' | b';', ..]))
+/// Each of the values, which a proxy may have joined by commas, padded or not.
+fn is_base64(values: &HeaderValue) -> bool {
+    const BASE64: GeneralPurpose = GeneralPurpose::new(
+        &alphabet::STANDARD,
+        GeneralPurposeConfig::new()
+            .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+            .with_decode_allow_trailing_bits(true),
+    );
+    let mut values = values.as_bytes().split(|byte| *byte == b',');
+    values.all(|value| BASE64.decode(value.trim_ascii()).is_ok())
+}
+
+/// Messages of a codec of users come as `application/grpc` too, as tonic sends them; other
+/// formats would be read as what they are not. Source: gRPC over HTTP/2, "Content-Type".
+fn is_content_type_of_grpc(value: &HeaderValue) -> bool {
+    let rest = value.as_bytes().strip_prefix(b"application/grpc");
+    let rest = rest.map(|rest| rest.strip_prefix(b"+proto").unwrap_or(rest));
+    matches!(rest, Some([] | [b';', ..]))
 }
 
 // === impl SeamFuture ===
 
 impl<S, B> Future for SeamFuture<S>
 where
-    S: Service<Request<Body>, Response = Response<B>>,
+    S: Service<Request<TonicBody>, Response = Response<B>>,
     S::Error: Into<BoxError>,
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
 {
-    type Output = Result<Response<SeamBody<B>>, Infallible>;
+    type Output = Response<Body>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let refused = match self.project() {
-            SeamFutureProjection::Refused { response } => response.take(),
-            SeamFutureProjection::Called { call } => match ready!(call.poll(cx)) {
-                Ok(mut response) => {
-                    correct_code(response.headers_mut());
-                    return Poll::Ready(Ok(response.map(|inner| SeamBody { inner: Some(inner) })));
-                }
-                Err(error) => Some(to_status(error.into()).into_http()),
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut response = match &mut *self {
+            Self::Refused(code) => {
+                let mut response = Response::new(Body::empty());
+                *response.status_mut() = *code;
+                response
+            }
+            Self::Routed(call) => match ready!(Pin::new(call).poll(cx)) {
+                Ok(response) => response,
+                Err(never) => match never {},
+            },
+            Self::Layered(call) => match ready!(call.as_mut().poll(cx)) {
+                Ok(response) => response.map(into_body),
+                Err(error) => to_status(error.into()).into_http(),
             },
         };
-        let response = refused.unwrap_or_default();
-        Poll::Ready(Ok(response.map(|()| SeamBody { inner: None })))
+        if !response.headers().is_empty() {
+            correct_code(response.headers_mut());
+        }
+        Poll::Ready(response)
     }
 }
 
+/// A body of any service, with errors as statuses. Ours and tonic's are taken as they are.
+pub(crate) fn into_body<B>(body: B) -> Body
+where
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    let mut body = Some(body);
+    let any = &mut body as &mut dyn Any;
+    if let Some(own) = any.downcast_mut::<Option<Body>>().and_then(Option::take) {
+        return own;
+    }
+    if let Some(tonic) = any
+        .downcast_mut::<Option<TonicBody>>()
+        .and_then(Option::take)
+    {
+        return tonic.into();
+    }
+    body.map(|body| Body::new(body.map_err(|error| to_status(error.into()))))
+        .unwrap_or_default()
+}
+
 /// Says RESOURCE_EXHAUSTED where tonic says that a message is too large.
-fn correct_code(headers: &mut HeaderMap) {
-    let is_out_of_range = headers.get("grpc-status").is_some_and(|code| code == "11");
+pub(crate) fn correct_code(headers: &mut HeaderMap) {
+    let is_out_of_range = headers.get(&STATUS).is_some_and(|code| code == "11");
     let is_too_large = || {
         let message = headers.get("grpc-message").map(HeaderValue::as_bytes);
         message.is_some_and(|text| TOO_LARGE.iter().any(|begin| text.starts_with(begin)))
@@ -166,50 +228,9 @@ fn correct_code(headers: &mut HeaderMap) {
     }
 }
 
-// === impl SeamBody ===
-
-impl<B> HttpBody for SeamBody<B>
-where
-    B: HttpBody<Data = Bytes>,
-    B::Error: Into<BoxError>,
-{
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let Some(inner) = self.project().inner.as_pin_mut() else {
-            return Poll::Ready(None);
-        };
-        Poll::Ready(match ready!(inner.poll_frame(cx)) {
-            Some(Ok(mut frame)) => {
-                if let Some(trailers) = frame.trailers_mut() {
-                    correct_code(trailers);
-                }
-                Some(Ok(frame))
-            }
-            Some(Err(error)) => Some(Err(to_status(error.into()))),
-            None => None,
-        })
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.as_ref().is_none_or(HttpBody::is_end_stream)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match &self.inner {
-            Some(inner) => inner.size_hint(),
-            None => SizeHint::with_exact(0),
-        }
-    }
-}
-
 // === impl RequestBody ===
 
-impl HttpBody for RequestBody {
+impl<B: Arriving> HttpBody for RequestBody<B> {
     type Data = Bytes;
     type Error = Status;
 
@@ -217,9 +238,10 @@ impl HttpBody for RequestBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let broken = |error: BodyError| {
+        let broken = |error: BodyError| match error.no_memory() {
+            Some(_) => Status::resource_exhausted(error.to_string()),
             // Never CANCELLED: tonic reads that as the request's proper end.
-            Status::unavailable(format!("the request broke off: {error}"))
+            None => Status::unavailable(format!("the request broke off: {error}")),
         };
         self.project().inner.poll_frame(cx).map_err(broken)
     }
@@ -233,16 +255,40 @@ impl HttpBody for RequestBody {
     }
 }
 
+// === impl WholeRequest ===
+
+impl HttpBody for WholeRequest {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let data = std::mem::take(&mut self.0);
+        Poll::Ready((!data.is_empty()).then(|| Ok(Frame::data(data))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0.len() as u64)
+    }
+}
+
+// === impl Incoming ===
+
+impl Arriving for Incoming {
+    fn take_all(&mut self) -> Option<Bytes> {
+        Self::take_all(self)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn headers(name: &'static str, value: &'static str) -> HeaderMap {
-        HeaderMap::from_iter([(
-            header::HeaderName::from_static(name),
-            HeaderValue::from_static(value),
-        )])
-    }
 
     #[test]
     fn content_types_of_grpc_pass_and_its_relatives_do_not() {
@@ -250,18 +296,30 @@ mod tests {
             "application/grpc",
             "application/grpc+proto",
             "application/grpc;charset=x",
+            "application/grpc+proto;charset=x",
         ] {
-            assert!(is_grpc(&headers("content-type", value)), "{value}");
+            assert!(is_content_type_of_grpc(&value.parse().unwrap()), "{value}");
         }
         for value in [
             "application/grpc-web",
             "application/json",
             "application/grpcx",
+            "application/grpc+json",
+            "application/grpc+protox",
             "",
         ] {
-            assert!(!is_grpc(&headers("content-type", value)), "{value}");
+            assert!(!is_content_type_of_grpc(&value.parse().unwrap()), "{value}");
         }
-        assert!(!is_grpc(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn binary_metadata_is_base64_padded_or_not_and_may_be_joined() {
+        for good in ["", "AAH/", "AAE", "AAE=", "AAH/,AAE=", "AAH/, AAE"] {
+            assert!(is_base64(&good.parse().unwrap()), "{good}");
+        }
+        for bad in ["***", "A", "AAE=,!", "AA-_"] {
+            assert!(!is_base64(&bad.parse().unwrap()), "{bad}");
+        }
     }
 
     #[test]

@@ -1,13 +1,10 @@
 //! Opens connections to servers.
 
 use crate::{
-    Address, ClientTls, Connection, TlsError, connection,
-    preface::{FirstBytes, Spoken},
-    socket::TcpSettings,
+    Address, ClientTls, Connection, TlsError, http2::client, preface::Spoken, socket::TcpSettings,
     tls::client::PreparedTls,
 };
-use bytes::Bytes;
-use std::{error::Error, io, path::Path, time::Duration};
+use std::{io, path::Path, time::Duration};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 
@@ -33,8 +30,8 @@ pub struct ClientHttp2Settings {
     /// Bytes that a server may send ahead on all streams together. Default 16 MiB, so that a few
     /// streams which nobody reads do not stop the others.
     pub initial_connection_window_bytes: u32,
-    /// Measures the bandwidth and sizes both windows by it instead. Default off.
-    pub adaptive_window: bool,
+    /// Largest frame that a server may send. Default 16 KiB.
+    pub max_frame_bytes: u32,
     /// Longest header list that a server may send. Default 16 KiB.
     pub max_header_list_bytes: u32,
     /// Time between pings that check an otherwise quiet connection. Default none.
@@ -67,9 +64,6 @@ pub enum ConnectError {
     /// The server closed the connection before its first frame.
     #[error("the peer closed the connection before its HTTP/2 settings")]
     Closed,
-    /// HTTP/2 could not be started.
-    #[error("HTTP/2 handshake failed")]
-    Http2(#[source] Box<dyn Error + Send + Sync>),
 }
 
 /// Opens a connection to `address`.
@@ -83,14 +77,10 @@ pub enum ConnectError {
 /// # Cancel safety
 ///
 /// Dropping the future gives the attempt up.
-pub async fn connect<B>(
+pub async fn connect(
     address: &Address,
     settings: &ConnectSettings,
-) -> Result<Connection<B>, ConnectError>
-where
-    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
-{
+) -> Result<Connection, ConnectError> {
     within(settings.connect_timeout, async {
         match address {
             Address::Tcp(address) => {
@@ -113,36 +103,24 @@ where
 /// # Errors
 ///
 /// When no HTTP/2 connection stands within [`ConnectSettings::connect_timeout`].
-pub async fn handshake<B, T>(
-    io: T,
-    settings: &ConnectSettings,
-) -> Result<Connection<B>, ConnectError>
+pub async fn handshake<T>(io: T, settings: &ConnectSettings) -> Result<Connection, ConnectError>
 where
-    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     within(settings.connect_timeout, secure_and_start(io, settings)).await
 }
 
-async fn within<B>(
+async fn within(
     limit: Duration,
-    attempt: impl Future<Output = Result<Connection<B>, ConnectError>>,
-) -> Result<Connection<B>, ConnectError> {
+    attempt: impl Future<Output = Result<Connection, ConnectError>>,
+) -> Result<Connection, ConnectError> {
     tokio::time::timeout(limit, attempt)
         .await
         .unwrap_or(Err(ConnectError::TimedOut(limit)))
 }
 
 #[cfg(unix)]
-async fn connect_unix<B>(
-    path: &Path,
-    settings: &ConnectSettings,
-) -> Result<Connection<B>, ConnectError>
-where
-    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
-{
+async fn connect_unix(path: &Path, settings: &ConnectSettings) -> Result<Connection, ConnectError> {
     let stream = tokio::net::UnixStream::connect(path)
         .await
         .map_err(ConnectError::Socket)?;
@@ -150,17 +128,12 @@ where
 }
 
 #[cfg(not(unix))]
-async fn connect_unix<B>(_: &Path, _: &ConnectSettings) -> Result<Connection<B>, ConnectError> {
+async fn connect_unix(_: &Path, _: &ConnectSettings) -> Result<Connection, ConnectError> {
     Err(ConnectError::Socket(io::ErrorKind::Unsupported.into()))
 }
 
-async fn secure_and_start<B, T>(
-    io: T,
-    settings: &ConnectSettings,
-) -> Result<Connection<B>, ConnectError>
+async fn secure_and_start<T>(io: T, settings: &ConnectSettings) -> Result<Connection, ConnectError>
 where
-    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let Some(tls) = &settings.tls else {
@@ -176,20 +149,15 @@ where
     start(stream, settings).await
 }
 
-async fn start<B, T>(io: T, settings: &ConnectSettings) -> Result<Connection<B>, ConnectError>
+async fn start<T>(io: T, settings: &ConnectSettings) -> Result<Connection, ConnectError>
 where
-    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let (io, first) = FirstBytes::new(io);
-    let connection = connection::start(io, &settings.http2)
-        .await
-        .map_err(|source| ConnectError::Http2(source.into()))?;
+    let (handle, heard) = client::start(io, &settings.http2);
     // A socket that accepts is no server yet: a proxy in between accepts for servers that are
     // away. The first frame is.
-    match first.await {
-        Ok(Spoken::Http2) => Ok(connection),
+    match heard.await {
+        Ok(Spoken::Http2) => Ok(Connection::new(handle)),
         Ok(spoken) => Err(ConnectError::NotHttp2(spoken)),
         Err(_) => Err(ConnectError::Closed),
     }
@@ -233,7 +201,7 @@ impl Default for ClientHttp2Settings {
         Self {
             initial_stream_window_bytes: 2 << 20,
             initial_connection_window_bytes: 16 << 20,
-            adaptive_window: false,
+            max_frame_bytes: 16 << 10,
             max_header_list_bytes: 16 << 10,
             keepalive_interval: None,
             keepalive_timeout: Duration::from_secs(20),
@@ -261,7 +229,6 @@ impl ConnectError {
             Self::NotHttp2(Spoken::Tls) => Some("plaintext against TLS? Use https:// or set TLS"),
             Self::NotHttp2(_) => Some("is this a gRPC server's port?"),
             Self::Closed => Some("plaintext against TLS? Or is a proxy's server away?"),
-            Self::Http2(_) => Some("TLS against plaintext?"),
         }
     }
 }

@@ -1,34 +1,100 @@
 //! One HTTP/2 connection of a client.
 
 use crate::{
-    ClientHttp2Settings, Incoming, ResetReason,
-    outgoing::{CancelOnDrop, Outgoing},
+    Incoming, ResetReason, TransportError,
+    http2::{client::Handle, client::Reply},
+    inbox::Failure,
 };
 use bytes::Bytes;
-use hyper::client::conn::http2::{Builder, SendRequest};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use std::{error::Error, fmt, pin::Pin};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    sync::watch,
+use http::{
+    HeaderMap, HeaderValue,
+    uri::{PathAndQuery, Scheme},
+};
+use std::{
+    error::Error,
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
 };
 
-/// A connection that takes requests and gives responses, many at a time.
+/// A connection that takes calls and gives responses, many at a time.
 ///
 /// Clones share the connection. When the last one is dropped, open calls finish and the
-/// connection closes. It lives on the runtime it was opened on.
-pub struct Connection<B> {
-    sender: SendRequest<Outgoing<B>>,
-    /// Its sender goes when the connection takes no more calls.
-    open: watch::Receiver<()>,
+/// connection closes. It lives on the runtime it was opened on, and may be used from any.
+#[derive(Clone)]
+pub struct Connection {
+    handle: Arc<Handle>,
 }
+
+/// What all calls to one place have in common.
+#[derive(Clone, Debug)]
+pub struct RouteHead {
+    /// `:scheme`.
+    pub scheme: Scheme,
+    /// `:authority`.
+    pub authority: HeaderValue,
+    /// `user-agent`, unless a call has its own.
+    pub user_agent: HeaderValue,
+}
+
+/// The head of one call. `te`, `content-type: application/grpc` and `user-agent` are sent besides
+/// its headers, where those do not have them.
+#[derive(Clone, Copy, Debug)]
+pub struct CallHead<'a> {
+    /// Where the call goes.
+    pub route: &'a RouteHead,
+    /// `:path`.
+    pub path: &'a PathAndQuery,
+    /// The caller's headers.
+    pub headers: &'a HeaderMap,
+    /// Becomes `grpc-timeout`.
+    pub timeout: Option<Duration>,
+    /// Becomes `grpc-previous-rpc-attempts` unless it is 0.
+    pub previous_attempts: u32,
+}
+
+/// The body of a call's request.
+#[derive(Debug)]
+pub enum Payload<B> {
+    /// All of it.
+    Whole(Bytes),
+    /// What comes: polled by a task of its own on the caller's runtime, and only while less than
+    /// 64 KiB of it waits to be sent. When it fails, the stream is reset with CANCEL.
+    Stream(B),
+}
+
+/// A call that was not started.
+#[derive(Debug)]
+pub struct NotStarted<B> {
+    /// The request's body, untouched.
+    pub payload: Payload<B>,
+    /// Why.
+    pub why: WhyNot,
+}
+
+/// Why a call was not started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhyNot {
+    /// As many calls are open as the server allows on a connection.
+    Full,
+    /// The connection takes no more calls.
+    Closed,
+}
+
+/// A call that waits for its response's head. Dropping it, or later the response's body, resets
+/// the stream with CANCEL.
+#[derive(Debug)]
+#[must_use = "a dropped call is cancelled"]
+pub struct Call(Reply);
 
 /// Why a call got no response.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum CallError<B> {
-    /// The request never left and may be sent elsewhere: the connection takes no more calls.
-    Unsent(Box<http::Request<B>>),
+pub enum CallError {
+    /// Nothing of the request has left: it may go elsewhere, any number of times.
+    Unsent(TransportError),
     /// The server did nothing with the request: it refused the stream, or closed the connection
     /// at an earlier one.
     Refused(TransportError),
@@ -38,130 +104,73 @@ pub enum CallError<B> {
     Broken(TransportError),
 }
 
-/// A fault of the transport, with its causes.
-#[derive(Debug, thiserror::Error)]
-#[error("{what}")]
-pub struct TransportError {
-    what: &'static str,
-    #[source]
-    source: hyper::Error,
-}
-
-/// Spawns hyper's futures in a box each. hyper spawns for every call, and its type for that is as
-/// large as a whole connection: unboxed, tokio would copy kilobytes several times a call.
-#[derive(Clone, Copy)]
-struct BoxedTasks;
-
-/// Starts HTTP/2 over `io`; the returned connection may not have heard of the server yet.
-pub(crate) async fn start<B, T>(
-    io: T,
-    settings: &ClientHttp2Settings,
-) -> Result<Connection<B>, hyper::Error>
-where
-    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
-    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
-    let mut builder = Builder::new(BoxedTasks);
-    builder
-        .timer(TokioTimer::new())
-        .initial_stream_window_size(settings.initial_stream_window_bytes)
-        .initial_connection_window_size(settings.initial_connection_window_bytes)
-        .max_header_list_size(settings.max_header_list_bytes)
-        .keep_alive_interval(settings.keepalive_interval)
-        .keep_alive_timeout(settings.keepalive_timeout)
-        .keep_alive_while_idle(settings.keepalive_while_idle);
-    if settings.adaptive_window {
-        builder.adaptive_window(true);
-    }
-    let (sender, driver) = builder.handshake(TokioIo::new(io)).await?;
-    let (is_open, open) = watch::channel(());
-    tokio::spawn(async move {
-        if let Err(error) = driver.await {
-            tracing::debug!(error = &error as &dyn Error, "connection failed");
-        }
-        drop(is_open);
-    });
-    Ok(Connection { sender, open })
-}
-
 // === impl Connection ===
 
-impl<B> Connection<B> {
+impl Connection {
+    pub(crate) const fn new(handle: Arc<Handle>) -> Self {
+        Self { handle }
+    }
+
+    /// Takes a stream and sends the request, without waiting: what the socket does not take at
+    /// once leaves as it does. Must be called within a tokio runtime when the payload is a
+    /// stream.
+    ///
+    /// # Errors
+    /// When there is no stream to be had; nothing was sent then.
+    ///
+    /// # Panics
+    /// With a streaming payload outside of a tokio runtime.
+    pub fn start<B>(&self, head: &CallHead<'_>, payload: Payload<B>) -> Result<Call, NotStarted<B>>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        self.handle.start(head, payload).map(Call)
+    }
+
     /// Whether it takes no more calls: it broke, or the server is closing it. Open calls may
     /// still end well.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.sender.is_closed()
+        self.handle.is_closed()
     }
 
     /// Waits until [`is_closed`](Self::is_closed).
     ///
     /// # Cancel safety
-    ///
     /// Dropping the future loses nothing.
-    pub fn closed(&self) -> impl Future<Output = ()> + Send + 'static + use<B> {
-        let mut open = self.open.clone();
-        // Nothing is ever sent: the only news is that the sender is gone.
-        async move { while open.changed().await.is_ok() {} }
+    pub fn closed(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut closed = self.handle.shared.closed.subscribe();
+        async move {
+            // Its sender goes with the connection.
+            let _ = closed.wait_for(|closed| *closed).await;
+        }
     }
-}
 
-impl<B> Connection<B>
-where
-    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
-{
-    /// Sends a request, whose URI has scheme and authority, and waits for the response's head.
-    ///
-    /// The request leaves even if the future is never polled.
-    ///
-    /// # Errors
-    ///
-    /// [`CallError`] tells whether the request may be sent elsewhere.
+    /// Waits until a call may be started again after [`WhyNot::Full`], or the connection takes
+    /// no more. Somebody else may be faster.
     ///
     /// # Cancel safety
-    ///
-    /// Dropping the future, or later the response's body, resets the stream with CANCEL.
-    pub fn send(
-        &self,
-        request: http::Request<B>,
-    ) -> impl Future<Output = Result<http::Response<Incoming>, CallError<B>>> + Send + use<B> {
-        let (head, body) = request.into_parts();
-        let (body, cancel) = Outgoing::new(body);
-        let response = self
-            .sender
-            .clone()
-            .try_send_request(http::Request::from_parts(head, body));
+    /// Dropping the future loses nothing.
+    pub fn stream_free(&self) -> impl Future<Output = ()> + Send + use<> {
+        let shared = Arc::clone(&self.handle.shared);
         async move {
-            match response.await {
-                Ok(response) => Ok(received(response, cancel)),
-                Err(mut failed) => Err(match failed.take_message() {
-                    Some(request) => CallError::Unsent(Box::new(request.map(Outgoing::into_inner))),
-                    None => CallError::of(failed.into_error()),
-                }),
+            let mut freed = std::pin::pin!(shared.room.notified());
+            // Before the look, so that nothing falls between look and wait.
+            freed.as_mut().enable();
+            {
+                let mut state = shared.lock();
+                if state.gone.is_some() || state.engine.is_closing() || state.engine.has_room() {
+                    return;
+                }
+                state.is_awaited = true;
             }
+            freed.await;
         }
     }
 }
 
-fn received(
-    response: http::Response<hyper::body::Incoming>,
-    request: Option<CancelOnDrop>,
-) -> http::Response<Incoming> {
-    response.map(|body| Incoming::of_response(body, request))
-}
-
-impl<B> Clone for Connection<B> {
-    fn clone(&self) -> Self {
-        Self {
-            sender: self.sender.clone(),
-            open: self.open.clone(),
-        }
-    }
-}
-
-impl<B> fmt::Debug for Connection<B> {
+impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")
             .field("is_closed", &self.is_closed())
@@ -169,65 +178,29 @@ impl<B> fmt::Debug for Connection<B> {
     }
 }
 
-// === impl BoxedTasks ===
+// === impl Call ===
 
-impl<F> hyper::rt::Executor<F> for BoxedTasks
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    fn execute(&self, future: F) {
-        let boxed: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(future);
-        tokio::spawn(boxed);
+impl Future for Call {
+    type Output = Result<http::Response<Incoming>, CallError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.poll(cx)
     }
 }
 
 // === impl CallError ===
 
-impl<B> CallError<B> {
-    fn of(source: hyper::Error) -> Self {
-        let Some(http2) = h2_error(&source) else {
-            return Self::Broken(TransportError {
-                what: "the connection broke",
-                source,
-            });
-        };
-        // After GOAWAY only streams above its last id end with it: those that the server never
-        // looked at (RFC 9113, 6.8). The others end by their own frames or by the socket's end.
-        if http2.is_go_away() && http2.is_remote() {
-            return Self::Refused(TransportError {
-                what: "the server closes the connection and did not take the call",
-                source,
-            });
-        }
-        match http2.reason() {
-            Some(h2::Reason::REFUSED_STREAM) if http2.is_remote() => {
-                Self::Refused(TransportError {
-                    what: "the server refused the stream",
-                    source,
-                })
+impl CallError {
+    pub(crate) fn of(failure: Failure) -> Self {
+        match failure {
+            Failure::Unsent(cause) => Self::Unsent(cause),
+            Failure::Refused(cause) => Self::Refused(cause),
+            Failure::Broken(cause) => Self::Broken(cause),
+            Failure::Reset { reason } => Self::Reset(reason, TransportError::reset(reason)),
+            Failure::NoMemory(_) => {
+                let reason = ResetReason::EnhanceYourCalm;
+                Self::Reset(reason, TransportError::reset(reason))
             }
-            Some(reason) if http2.is_reset() => Self::Reset(
-                ResetReason::from(reason),
-                TransportError {
-                    what: "the stream was reset",
-                    source,
-                },
-            ),
-            _ => Self::Broken(TransportError {
-                what: "the connection broke",
-                source,
-            }),
         }
     }
-}
-
-fn h2_error(error: &hyper::Error) -> Option<&h2::Error> {
-    let mut next = error.source();
-    while let Some(error) = next {
-        if let Some(error) = error.downcast_ref() {
-            return Some(error);
-        }
-        next = error.source();
-    }
-    None
 }

@@ -1,77 +1,94 @@
 //! The body that arrives from a peer: of a request at a server, of a response at a client.
 
-use crate::outgoing::CancelOnDrop;
+use crate::{
+    ResetReason, TransportError,
+    http2::stream::StreamBody,
+    inbox::{End, Failure},
+};
 use bytes::Bytes;
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::{Frame, SizeHint};
+use sampan_h2::Trailers;
 use std::{
+    error::Error,
     fmt,
     pin::Pin,
     task::{Context, Poll},
 };
 
-/// Data and trailers as they arrive. Dropped before its end, it tells the peer that nobody
-/// reads on.
-pub struct Incoming {
-    // Dropped in this order: first nobody reads, then nobody writes.
-    body: hyper::body::Incoming,
-    _request: Option<CancelOnDrop>,
+/// Data and trailers as they arrive. A gRPC message comes in one piece, a long one behind its
+/// prefix. Dropped before its end, it tells the peer that nobody reads on.
+#[derive(Debug)]
+pub struct Incoming(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    /// All of it was there when it was handed over.
+    Whole {
+        data: Bytes,
+        end: Option<End>,
+    },
+    Stream(StreamBody),
+    Http1(hyper::body::Incoming),
 }
 
 /// A body that ended before its end.
 #[derive(Debug, thiserror::Error)]
-#[error("{}", self.reason())]
+#[error("{what}")]
 pub struct BodyError {
+    what: What,
     #[source]
-    source: hyper::Error,
+    source: Option<Box<dyn Error + Send + Sync>>,
 }
 
-/// Why a peer, or this side, cut a stream short. Source: RFC 9113, section 7.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ResetReason {
-    /// NO_ERROR: nothing is wrong, the rest is not needed.
-    NoError,
-    /// PROTOCOL_ERROR: the other side broke HTTP/2.
-    Protocol,
-    /// INTERNAL_ERROR: the resetting side failed.
-    Internal,
-    /// FLOW_CONTROL_ERROR: more was sent than allowed.
-    FlowControl,
-    /// REFUSED_STREAM: nothing was done with the request.
-    Refused,
-    /// CANCEL: the stream is no longer wanted.
-    Cancel,
-    /// ENHANCE_YOUR_CALM: too much was asked for.
-    EnhanceYourCalm,
-    /// INADEQUATE_SECURITY: the TLS in use does not satisfy the peer.
-    InadequateSecurity,
-    /// HTTP_1_1_REQUIRED: the peer wants another protocol.
-    Http11Required,
-    /// Any other code.
-    Other(u32),
+#[derive(Clone, Copy, Debug)]
+enum What {
+    Reset(ResetReason),
+    Broken,
+    NoMemory(usize),
 }
 
 // === impl Incoming ===
 
 impl Incoming {
-    /// A response body; when it is dropped, so is what is left of its request's.
-    pub(crate) const fn of_response(
-        body: hyper::body::Incoming,
-        request: Option<CancelOnDrop>,
-    ) -> Self {
-        Self {
-            body,
-            _request: request,
+    pub(crate) const fn whole(data: Bytes, end: End) -> Self {
+        Self(Kind::Whole {
+            data,
+            end: Some(end),
+        })
+    }
+
+    pub(crate) const fn stream(stream: StreamBody) -> Self {
+        Self(Kind::Stream(stream))
+    }
+
+    /// Of a request: all of its data, when all of it has come. Afterwards the body is at its
+    /// end.
+    pub fn take_all(&mut self) -> Option<Bytes> {
+        match &mut self.0 {
+            Kind::Whole { data, end } if matches!(end, Some(End::Data)) => {
+                *end = None;
+                Some(std::mem::take(data))
+            }
+            _ => None,
+        }
+    }
+
+    /// Of a response: all of its data, when all of it has come and ended with `grpc-status: 0`
+    /// and no other trailer. Afterwards the body is at its end.
+    pub fn take_ok(&mut self) -> Option<Bytes> {
+        match &mut self.0 {
+            Kind::Whole { data, end } if matches!(end, Some(End::Trailers(Trailers::Ok))) => {
+                *end = None;
+                Some(std::mem::take(data))
+            }
+            _ => None,
         }
     }
 }
 
 impl From<hyper::body::Incoming> for Incoming {
     fn from(body: hyper::body::Incoming) -> Self {
-        Self {
-            body,
-            _request: None,
-        }
+        Self(Kind::Http1(body))
     }
 }
 
@@ -83,92 +100,91 @@ impl http_body::Body for Incoming {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        Pin::new(&mut self.body)
-            .poll_frame(cx)
-            .map_err(|source| BodyError { source })
+        match &mut self.0 {
+            Kind::Whole { data, .. } if !data.is_empty() => {
+                Poll::Ready(Some(Ok(Frame::data(std::mem::take(data)))))
+            }
+            Kind::Whole { end, .. } => Poll::Ready(match end.take() {
+                None | Some(End::Data) => None,
+                Some(End::Trailers(trailers)) => Some(Ok(Frame::trailers(trailers.into()))),
+                Some(End::Failed(failure)) => Some(Err(BodyError::of(failure))),
+            }),
+            Kind::Stream(stream) => stream.poll_frame(cx),
+            Kind::Http1(body) => {
+                http_body::Body::poll_frame(Pin::new(body), cx).map_err(|error| BodyError {
+                    what: What::Broken,
+                    source: Some(error.into()),
+                })
+            }
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        match &self.0 {
+            Kind::Whole { data, end } => data.is_empty() && matches!(end, None | Some(End::Data)),
+            Kind::Stream(stream) => stream.is_over(),
+            Kind::Http1(body) => http_body::Body::is_end_stream(body),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-impl fmt::Debug for Incoming {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Incoming")
-            .field("is_end_stream", &self.body.is_end_stream())
-            .finish()
+        match &self.0 {
+            Kind::Whole { data, .. } => SizeHint::with_exact(data.len() as u64),
+            Kind::Stream(_) => SizeHint::default(),
+            Kind::Http1(body) => http_body::Body::size_hint(body),
+        }
     }
 }
 
 // === impl BodyError ===
 
 impl BodyError {
-    /// The code with which the stream or its connection was cut, if a code did it; otherwise the
-    /// connection broke.
-    #[must_use]
-    pub fn reset(&self) -> Option<ResetReason> {
-        ResetReason::of(&self.source)
-    }
-
-    fn reason(&self) -> &'static str {
-        match self.reset() {
-            Some(_) => "the stream was reset before its end",
-            None => "the connection broke before the end of the stream",
-        }
-    }
-}
-
-// === impl ResetReason ===
-
-impl ResetReason {
-    /// The HTTP/2 code at the root of `error`, if there is one.
-    pub(crate) fn of(error: &(dyn std::error::Error + 'static)) -> Option<Self> {
-        let mut next = Some(error);
-        while let Some(error) = next {
-            if let Some(error) = error.downcast_ref::<h2::Error>() {
-                return error.reason().map(Self::from);
+    pub(crate) fn of(failure: Failure) -> Self {
+        let broken = |source: TransportError| Self {
+            what: What::Broken,
+            source: Some(source.into()),
+        };
+        match failure {
+            Failure::Reset { reason } => Self {
+                what: What::Reset(reason),
+                source: None,
+            },
+            Failure::Refused(source) | Failure::Unsent(source) | Failure::Broken(source) => {
+                broken(source)
             }
-            next = error.source();
+            Failure::NoMemory(len) => Self {
+                what: What::NoMemory(len),
+                source: None,
+            },
         }
-        None
+    }
+
+    /// The code with which the stream was cut, if a code did it; otherwise the connection broke
+    /// or a message was refused.
+    #[must_use]
+    pub const fn reset(&self) -> Option<ResetReason> {
+        match self.what {
+            What::Reset(reason) => Some(reason),
+            What::Broken | What::NoMemory(_) => None,
+        }
+    }
+
+    /// The length of a message for which this process has no memory left.
+    #[must_use]
+    pub const fn no_memory(&self) -> Option<usize> {
+        match self.what {
+            What::NoMemory(len) => Some(len),
+            What::Broken | What::Reset(_) => None,
+        }
     }
 }
 
-impl From<h2::Reason> for ResetReason {
-    fn from(reason: h2::Reason) -> Self {
-        match reason {
-            h2::Reason::NO_ERROR => Self::NoError,
-            h2::Reason::PROTOCOL_ERROR => Self::Protocol,
-            h2::Reason::INTERNAL_ERROR => Self::Internal,
-            h2::Reason::FLOW_CONTROL_ERROR => Self::FlowControl,
-            h2::Reason::REFUSED_STREAM => Self::Refused,
-            h2::Reason::CANCEL => Self::Cancel,
-            h2::Reason::ENHANCE_YOUR_CALM => Self::EnhanceYourCalm,
-            h2::Reason::INADEQUATE_SECURITY => Self::InadequateSecurity,
-            h2::Reason::HTTP_1_1_REQUIRED => Self::Http11Required,
-            other => Self::Other(other.into()),
-        }
-    }
-}
-
-impl fmt::Display for ResetReason {
+impl fmt::Display for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NoError => "NO_ERROR",
-            Self::Protocol => "PROTOCOL_ERROR",
-            Self::Internal => "INTERNAL_ERROR",
-            Self::FlowControl => "FLOW_CONTROL_ERROR",
-            Self::Refused => "REFUSED_STREAM",
-            Self::Cancel => "CANCEL",
-            Self::EnhanceYourCalm => "ENHANCE_YOUR_CALM",
-            Self::InadequateSecurity => "INADEQUATE_SECURITY",
-            Self::Http11Required => "HTTP_1_1_REQUIRED",
-            Self::Other(code) => return write!(f, "code {code}"),
-        })
+        match self {
+            Self::Reset(reason) => write!(f, "the stream was reset before its end: {reason}"),
+            Self::Broken => f.write_str("the connection broke before the end of the stream"),
+            Self::NoMemory(len) => write!(f, "no memory is left for a message of {len} bytes"),
+        }
     }
 }

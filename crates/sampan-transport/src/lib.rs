@@ -1,14 +1,19 @@
 //! Sockets and HTTP/2 connections, the seam under Sampan's channel and server.
 //!
-//! A [`Connection`] takes an `http::Request` and gives a response; a [`Listener`] gives
-//! connections to serve. What moves the bytes is hidden here: nothing above this crate names it.
+//! A [`Connection`] takes calls and gives their responses; a [`Listener`] gives connections, which
+//! [`serve_connection`] serves. What moves the bytes is hidden here: nothing above this crate names
+//! it.
 
 mod address;
+mod budget;
+mod buffers;
 mod connect;
 mod connection;
+mod fault;
+mod http2;
+mod inbox;
 mod incoming;
 mod listen;
-mod outgoing;
 mod peer;
 mod preface;
 pub mod rt;
@@ -17,14 +22,20 @@ mod socket;
 mod tls;
 
 pub use address::{Address, InvalidAddress};
+pub use budget::MemoryBudget;
 pub use connect::{ClientHttp2Settings, ConnectError, ConnectSettings, connect, handshake};
-pub use connection::{CallError, Connection, TransportError};
-pub use incoming::{BodyError, Incoming, ResetReason};
-pub use listen::{ListenError, ListenSettings, Listener, Socket, TcpKeepalive};
+pub use connection::{
+    Call, CallError, CallHead, Connection, NotStarted, Payload, RouteHead, WhyNot,
+};
+pub use fault::{ResetReason, TransportError};
+pub use incoming::{BodyError, Incoming};
+pub use listen::{DetachedSocket, ListenError, ListenSettings, Listener, Socket, TcpKeepalive};
 pub use peer::PeerInfo;
 pub use preface::Spoken;
 pub use rustls_pki_types::CertificateDer;
-pub use serve::{Http2Settings, Protocols, ServeError, ServeSettings, serve_connection};
+pub use serve::{
+    Http2Settings, Protocols, ResponseBody, ServeError, ServeSettings, serve_connection,
+};
 pub use socket::TcpSettings;
 pub use tls::{Certificate, ClientTls, Identity, TlsError};
 pub use tls::{ServerTls, ServerTlsError, ServerTlsSettings};

@@ -3,8 +3,8 @@
 mod accepted;
 mod bind;
 
-pub use accepted::Socket;
 use accepted::Stream;
+pub use accepted::{DetachedSocket, Socket};
 
 use crate::Address;
 use std::{io, os::unix::fs::MetadataExt, path::PathBuf, time::Duration};
@@ -30,6 +30,10 @@ pub struct ListenSettings {
     /// (TCP_USER_TIMEOUT; Linux alone, elsewhere the system's own limit holds).
     /// Default: 20 s. Source: gRFC A18.
     pub user_timeout: Option<Duration>,
+    /// Whether other processes of this user may listen on the same TCP port; the kernel then
+    /// deals connections out among them (SO_REUSEPORT; Linux alone, elsewhere it is not set).
+    /// Default: false.
+    pub reuse_port: bool,
 }
 
 /// When the kernel probes a silent TCP connection.
@@ -207,6 +211,7 @@ impl Default for ListenSettings {
                 probes: Some(3),
             }),
             user_timeout: Some(Duration::from_secs(20)),
+            reuse_port: false,
         }
     }
 }
@@ -326,6 +331,18 @@ mod tests {
                 .contains(&first.local_address().to_string())
         );
         assert!(error.hint().unwrap().contains("another port"));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_port_is_shared_only_by_those_who_want_to() {
+        let shared = ListenSettings {
+            reuse_port: true,
+            ..ListenSettings::default()
+        };
+        let first = Listener::bind(&any_port(), &shared).unwrap();
+        Listener::bind(first.local_address(), &shared).unwrap();
+        bind(first.local_address()).unwrap_err();
     }
 
     #[tokio::test]

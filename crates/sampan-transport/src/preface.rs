@@ -1,15 +1,6 @@
 //! Looks at a peer's first bytes, to learn that it speaks HTTP/2 before calls are sent to it.
 
-use std::{
-    fmt,
-    io::{self, IoSlice},
-    pin::Pin,
-    task::{Context, Poll, ready},
-};
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    sync::oneshot,
-};
+use std::fmt;
 
 /// What a peer speaks, by its first bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,14 +16,6 @@ pub enum Spoken {
     Unknown,
 }
 
-/// Reads and writes through, and tells once what the peer speaks.
-pub(crate) struct FirstBytes<T> {
-    io: T,
-    seen: [u8; Spoken::LEN],
-    len: usize,
-    tell: Option<oneshot::Sender<Spoken>>,
-}
-
 // === impl Spoken ===
 
 impl Spoken {
@@ -40,7 +23,7 @@ impl Spoken {
     const LEN: usize = 9;
 
     /// The judgement, as soon as the bytes allow one.
-    fn of(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn of(bytes: &[u8]) -> Option<Self> {
         if bytes.len() >= 5 && bytes.starts_with(b"HTTP/") {
             return Some(Self::Http1);
         }
@@ -68,84 +51,6 @@ impl fmt::Display for Spoken {
             Self::Tls => "TLS",
             Self::Unknown => "something that is not HTTP/2",
         })
-    }
-}
-
-// === impl FirstBytes ===
-
-impl<T> FirstBytes<T> {
-    pub(crate) fn new(io: T) -> (Self, oneshot::Receiver<Spoken>) {
-        let (tell, told) = oneshot::channel();
-        let watched = Self {
-            io,
-            seen: [0; Spoken::LEN],
-            len: 0,
-            tell: Some(tell),
-        };
-        (watched, told)
-    }
-
-    fn look(&mut self, bytes: &[u8]) {
-        let take = bytes.len().min(Spoken::LEN - self.len);
-        self.seen[self.len..self.len + take].copy_from_slice(&bytes[..take]);
-        self.len += take;
-        if let Some(spoken) = Spoken::of(&self.seen[..self.len])
-            && let Some(tell) = self.tell.take()
-        {
-            // Nobody waits when the connect ran out of time.
-            let _ = tell.send(spoken);
-        }
-    }
-}
-
-impl<T: AsyncRead + Unpin> AsyncRead for FirstBytes<T> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
-        if self.tell.is_some() {
-            let fresh = &buf.filled()[before..];
-            if fresh.is_empty() {
-                // The end came first; whoever waits learns it by the drop.
-                self.tell = None;
-            } else {
-                self.look(fresh);
-            }
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<T: AsyncWrite + Unpin> AsyncWrite for FirstBytes<T> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
     }
 }
 

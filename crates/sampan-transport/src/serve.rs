@@ -1,23 +1,19 @@
 //! Serves the requests of one connection.
 
-mod dispatch;
+mod http1;
 mod watchdog;
 
-use self::{
-    dispatch::{Dispatch, Watched},
-    watchdog::{Activity, Verdict, Watchdog},
+pub(crate) use self::watchdog::{Activity, Verdict, Watchdog};
+
+use crate::{Incoming, MemoryBudget, PeerInfo, http2};
+use bytes::{Bytes, BytesMut};
+use http_body_util::{
+    Empty, Full,
+    combinators::{BoxBody, UnsyncBoxBody},
 };
-use crate::{Incoming, PeerInfo};
-use bytes::Bytes;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use std::{
-    future::poll_fn,
-    pin::{Pin, pin},
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
-use tokio::io::{AsyncRead, AsyncWrite};
+use sampan_h2::PREFACE;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tower_service::Service;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -47,6 +43,15 @@ pub struct ServeSettings {
     /// Connections without a call for so long are asked to go (GOAWAY), looked at once in that
     /// time. None: never. Default: 5 min.
     pub idle_timeout: Option<Duration>,
+    /// Age, ±10 %, at which a connection is asked to go, so that clients find new servers.
+    /// Default: none. Source: gRFC A9.
+    pub max_age: Option<Duration>,
+    /// How long calls may then take to end. Default: as long as they want.
+    pub max_age_grace: Option<Duration>,
+    /// What long messages of all connections that share it may hold while they arrive; one for
+    /// which there is no room is RESOURCE_EXHAUSTED. Default: 256 MiB for these settings and
+    /// their clones.
+    pub receive_budget: MemoryBudget,
 }
 
 /// The HTTP/2 part of [`ServeSettings`].
@@ -56,24 +61,27 @@ pub struct Http2Settings {
     pub max_concurrent_streams: u32,
     /// Size of a request's headers. Default: 16 KiB.
     pub max_header_list_bytes: u32,
-    /// What a client may send of one request before its handler reads on. Default: 1 MiB.
+    /// What a client may send of one request before its handler reads on; a longer message opens
+    /// the window by what it lacks. Default: 256 KiB.
     pub stream_window_bytes: u32,
-    /// The same for all requests of a connection together. Default: 4 MiB.
+    /// What a client may send on all streams before it was read from the socket.
+    /// Default: 4 MiB.
     pub connection_window_bytes: u32,
-    /// Sizes the two windows by the measured bandwidth instead. Default: false.
-    pub adaptive_window: bool,
     /// Largest frame a client may send. Default: 16 KiB.
     pub max_frame_bytes: u32,
     /// Silence after which the client is pinged. None: never. Default: 2 h. Source: gRFC A8.
     pub keepalive_interval: Option<Duration>,
     /// How long the answer to a ping may take. Default: 20 s.
     pub keepalive_timeout: Duration,
-    /// Requests that a client has reset before they were looked at; more close the connection.
-    /// Default: 256.
-    pub max_pending_resets: usize,
-    /// Streams that were reset for the client's errors; more close the connection.
-    /// Default: 1024.
-    pub max_error_resets: usize,
+    /// Streams that a client may reset, or make us reset, at once. More close the connection.
+    /// Default: 2,000.
+    pub max_resets: u32,
+    /// How fast that number refills. Default: 1,000.
+    pub resets_per_second: u32,
+    /// How often a client may ping while calls are open. Default: 5 min. Source: gRFC A8.
+    pub min_ping_interval: Duration,
+    /// Whether that holds without calls too; otherwise it is 2 h. Default: false.
+    pub may_ping_while_idle: bool,
 }
 
 /// A connection that did not end well.
@@ -84,20 +92,40 @@ pub enum ServeError {
     #[error("the client sent neither preface nor request within {0:?}")]
     PrefaceTimeout(Duration),
     /// The client did not leave when it was asked to.
-    #[error("the client kept an idle connection open after GOAWAY")]
+    #[error("the client kept its connection open after GOAWAY")]
     KeptOpen,
+    /// The client takes nothing of what waits for it.
+    #[error("the client took nothing of its answers for {0:?}")]
+    Stalled(Duration),
+    /// The client did not answer a keepalive ping.
+    #[error("the client did not answer a keepalive ping within {0:?}")]
+    NoPong(Duration),
     /// The connection broke or the client broke the protocol.
     #[error("the connection broke")]
     Broken(#[source] BoxError),
 }
 
+/// The body of a response.
+pub trait ResponseBody: http_body::Body<Data = Bytes> {
+    /// The data of an answer that ends with `grpc-status: 0` and no other trailer, taken out
+    /// whole: such an answer leaves in one piece. None: its frames are polled instead.
+    fn take_ok(&mut self) -> Option<Bytes> {
+        None
+    }
+}
+
+impl ResponseBody for Full<Bytes> {}
+impl ResponseBody for Empty<Bytes> {}
+impl<E> ResponseBody for BoxBody<Bytes, E> {}
+impl<E> ResponseBody for UnsyncBoxBody<Bytes, E> {}
+
 /// Serves `io` until the client goes, the connection breaks, or `drain` is over and the calls
 /// begun before have ended. When `drain` completes, the client is told to go elsewhere with its
 /// next calls (GOAWAY in two steps, so that none is lost) and open calls run to their end.
 ///
-/// `service` gets every request, with `peer` in its extensions. It must always be ready: it is
-/// cloned for each request and its `poll_ready` is not asked. A request whose client has gone
-/// has its future dropped.
+/// `service` gets every request, with `peer` in its extensions. It must always be ready: its
+/// `poll_ready` is not asked. A handler is polled once by the connection itself; one that does
+/// not answer then gets a task. A request whose client has gone has its future dropped.
 ///
 /// # Errors
 /// When the connection did not end well. Calls on it have been dropped.
@@ -108,7 +136,7 @@ pub enum ServeError {
 /// # Panics
 /// Outside a tokio runtime with time.
 pub async fn serve_connection<IO, S, B>(
-    io: IO,
+    mut io: IO,
     peer: PeerInfo,
     service: S,
     settings: &ServeSettings,
@@ -119,84 +147,50 @@ where
     S: Service<http::Request<Incoming>, Response = http::Response<B>> + Clone + Send + 'static,
     S::Future: Send + 'static,
     S::Error: Into<BoxError>,
-    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B: ResponseBody + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    let activity = Arc::new(Activity::default());
-    let io = TokioIo::new(Watched::new(io, Arc::clone(&activity)));
-    let service = Dispatch::new(service, peer, Arc::clone(&activity));
-    let watchdog = Watchdog::new(settings, activity);
-    let http2 = &settings.http2;
-    // Neither builder takes the settings of the other, though they are the same.
-    macro_rules! configure_http2 {
-        ($builder:expr) => {
-            $builder
-                .timer(TokioTimer::new())
-                .max_concurrent_streams(http2.max_concurrent_streams)
-                .max_header_list_size(http2.max_header_list_bytes)
-                .initial_stream_window_size(http2.stream_window_bytes)
-                .initial_connection_window_size(http2.connection_window_bytes)
-                .adaptive_window(http2.adaptive_window)
-                .max_frame_size(http2.max_frame_bytes)
-                .keep_alive_interval(http2.keepalive_interval)
-                .keep_alive_timeout(http2.keepalive_timeout)
-                .max_pending_accept_reset_streams(http2.max_pending_resets)
-                .max_local_error_reset_streams(http2.max_error_resets)
-        };
-    }
-    match settings.protocols {
-        Protocols::Http2 => {
-            let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-            configure_http2!(builder);
-            // gRPC has no use for it.
-            builder.auto_date_header(false);
-            drive(builder.serve_connection(io, service), watchdog, drain).await
-        }
-        Protocols::Http1AndHttp2 => {
-            let mut builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
-            configure_http2!(builder.http2());
-            builder
-                .http1()
-                .timer(TokioTimer::new())
-                .header_read_timeout(settings.http1_header_timeout);
-            drive(builder.serve_connection(io, service), watchdog, drain).await
-        }
-    }
-}
-
-async fn drive<C: Connection>(
-    connection: C,
-    mut watchdog: Watchdog,
-    drain: impl Future<Output = ()>,
-) -> Result<(), ServeError> {
-    let mut connection = pin!(connection);
-    let mut drain = pin!(drain);
-    let mut is_draining = false;
-    let mut look = pin!(tokio::time::sleep_until(watchdog.first_look().into()));
-    loop {
-        tokio::select! {
-            biased;
-            ended = poll_fn(|cx| connection.as_mut().poll_served(cx)) => return ended.map_err(ServeError::Broken),
-            () = drain.as_mut(), if !is_draining => {
-                is_draining = true;
-                connection.as_mut().begin_drain();
+    let mut first = BytesMut::new();
+    if settings.protocols == Protocols::Http1AndHttp2 {
+        let limit = settings.preface_timeout;
+        let spoken = tokio::time::timeout(limit, first_bytes(&mut io, &mut first)).await;
+        match spoken.map_err(|_| ServeError::PrefaceTimeout(limit))? {
+            Err(error) => return Err(ServeError::Broken(error.into())),
+            Ok(FirstBytes::None) => return Ok(()),
+            Ok(FirstBytes::Http1) => {
+                // In a box: HTTP/2 is not to pay for its size.
+                let served = http1::serve(io, first, peer, service, settings, drain);
+                return Box::pin(served).await;
             }
-            () = look.as_mut() => match watchdog.look(look.deadline().into_std()) {
-                Verdict::LookAgain(at) => look.as_mut().reset(at.into()),
-                Verdict::GoAway(at) => {
-                    connection.as_mut().begin_drain();
-                    look.as_mut().reset(at.into());
-                }
-                Verdict::Close(error) => return Err(error),
-            },
+            Ok(FirstBytes::Http2) => {}
         }
     }
+    http2::server::serve(io, first, peer, service, settings, drain).await
 }
 
-/// What hyper's connections have in common.
-trait Connection {
-    fn begin_drain(self: Pin<&mut Self>);
-    fn poll_served(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>>;
+enum FirstBytes {
+    None,
+    Http1,
+    Http2,
+}
+
+/// Reads until it is clear what a client speaks.
+async fn first_bytes(
+    io: &mut (impl AsyncRead + Unpin),
+    first: &mut BytesMut,
+) -> std::io::Result<FirstBytes> {
+    loop {
+        let begins_so = PREFACE.starts_with(&first[..first.len().min(PREFACE.len())]);
+        if !begins_so {
+            return Ok(FirstBytes::Http1);
+        }
+        if first.len() >= PREFACE.len() {
+            return Ok(FirstBytes::Http2);
+        }
+        if io.read_buf(first).await? == 0 {
+            return Ok(FirstBytes::None);
+        }
+    }
 }
 
 // === impl ServeSettings ===
@@ -209,6 +203,9 @@ impl Default for ServeSettings {
             preface_timeout: Duration::from_secs(10),
             http1_header_timeout: Duration::from_secs(30),
             idle_timeout: Some(Duration::from_secs(5 * 60)),
+            max_age: None,
+            max_age_grace: None,
+            receive_budget: MemoryBudget::new(256 << 20),
         }
     }
 }
@@ -220,14 +217,15 @@ impl Default for Http2Settings {
         Self {
             max_concurrent_streams: 256,
             max_header_list_bytes: 16 << 10,
-            stream_window_bytes: 1 << 20,
+            stream_window_bytes: 256 << 10,
             connection_window_bytes: 4 << 20,
-            adaptive_window: false,
             max_frame_bytes: 16 << 10,
             keepalive_interval: Some(Duration::from_secs(2 * 60 * 60)),
             keepalive_timeout: Duration::from_secs(20),
-            max_pending_resets: 256,
-            max_error_resets: 1024,
+            max_resets: 2000,
+            resets_per_second: 1000,
+            min_ping_interval: Duration::from_secs(5 * 60),
+            may_ping_while_idle: false,
         }
     }
 }

@@ -4,10 +4,11 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so")]
 
 use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, uri::Scheme};
 use http_body_util::{BodyExt, Full};
 use sampan_transport::{
-    ConnectSettings, Connection, PeerInfo, Protocols, ServeError, ServeSettings, handshake,
-    serve_connection,
+    Call, CallHead, ConnectSettings, Connection, NotStarted, Payload, PeerInfo, Protocols,
+    RouteHead, ServeError, ServeSettings, WhyNot, handshake, serve_connection,
 };
 use std::{convert::Infallible, future::pending, time::Duration};
 use tokio::{
@@ -45,16 +46,28 @@ fn serve(protocols: Protocols) -> (DuplexStream, Served, oneshot::Sender<()>) {
     (near, served, drain)
 }
 
-async fn get(connection: &Connection<Full<Bytes>>, path: &str) -> Bytes {
-    let request = http::Request::get(format!("http://test{path}"));
-    let response = connection
-        .send(request.body(Full::default()).unwrap())
-        .await
-        .unwrap();
+fn call(connection: &Connection, path: &str) -> Result<Call, NotStarted<Full<Bytes>>> {
+    let route = RouteHead {
+        scheme: Scheme::HTTP,
+        authority: HeaderValue::from_static("test"),
+        user_agent: HeaderValue::from_static("tests"),
+    };
+    let head = CallHead {
+        route: &route,
+        path: &path.parse().unwrap(),
+        headers: &HeaderMap::new(),
+        timeout: None,
+        previous_attempts: 0,
+    };
+    connection.start(&head, Payload::Whole(Bytes::new()))
+}
+
+async fn get(connection: &Connection, path: &str) -> Bytes {
+    let response = call(connection, path).unwrap().await.unwrap();
     response.into_body().collect().await.unwrap().to_bytes()
 }
 
-async fn client(near: DuplexStream) -> Connection<Full<Bytes>> {
+async fn client(near: DuplexStream) -> Connection {
     handshake(near, &ConnectSettings::default()).await.unwrap()
 }
 
@@ -123,10 +136,8 @@ async fn a_drain_lets_the_open_call_end_and_takes_no_other() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     drain.send(()).unwrap();
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let late = http::Request::get("http://test/late")
-        .body(Full::default())
-        .unwrap();
-    assert!(connection.send(late).await.is_err());
+    let late = call(&connection, "/late").unwrap_err();
+    assert_eq!(late.why, WhyNot::Closed);
     assert_eq!(open.await.unwrap(), "/slow");
     served.await.unwrap().unwrap();
 }

@@ -6,9 +6,9 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use rcgen::{CertificateParams, Issuer, KeyPair};
 use sampan_transport::{
-    Address, Certificate, ClientTls, ConnectError, ConnectSettings, Connection, Identity,
-    ListenSettings, Listener, Protocols, ServeSettings, ServerTls, ServerTlsSettings, connect,
-    serve_connection,
+    Address, CallHead, Certificate, ClientTls, ConnectError, ConnectSettings, Connection, Identity,
+    ListenSettings, Listener, Payload, Protocols, RouteHead, ServeSettings, ServerTls,
+    ServerTlsSettings, connect, serve_connection,
 };
 use std::convert::Infallible;
 
@@ -68,18 +68,28 @@ fn start(settings: &ServerTlsSettings) -> Address {
     address
 }
 
-async fn dial(address: &Address, tls: &ClientTls) -> Result<Connection<Full<Bytes>>, ConnectError> {
+async fn dial(address: &Address, tls: &ClientTls) -> Result<Connection, ConnectError> {
     let settings = ConnectSettings::default()
         .with_tls(tls, "shop.test")
         .unwrap();
     connect(address, &settings).await
 }
 
-async fn ask(connection: &Connection<Full<Bytes>>) -> Option<String> {
-    let request = http::Request::get("https://shop.test/")
-        .body(Full::default())
-        .unwrap();
-    let response = connection.send(request).await.ok()?;
+async fn ask(connection: &Connection) -> Option<String> {
+    let route = RouteHead {
+        scheme: http::uri::Scheme::HTTPS,
+        authority: http::HeaderValue::from_static("shop.test"),
+        user_agent: http::HeaderValue::from_static("tests"),
+    };
+    let head = CallHead {
+        route: &route,
+        path: &"/".parse().unwrap(),
+        headers: &http::HeaderMap::new(),
+        timeout: None,
+        previous_attempts: 0,
+    };
+    let call = connection.start(&head, Payload::<Full<Bytes>>::Whole(Bytes::new()));
+    let response = call.ok()?.await.ok()?;
     let body = response.into_body().collect().await.ok()?;
     Some(String::from_utf8(body.to_bytes().to_vec()).unwrap())
 }

@@ -12,7 +12,10 @@ pub use sampan_middleware::Body;
 #[cfg(feature = "server")]
 pub use sampan_server::{RequestExt, Server};
 pub use sampan_transport::Address;
-pub use tonic::{Code, Extensions, Request, Response, Status, Streaming, async_trait, metadata};
+pub use tonic::{
+    Code, Extensions, GrpcMethod, IntoRequest, IntoStreamingRequest, Request, Response, Status,
+    Streaming, async_trait, body, codec, codegen, metadata, service,
+};
 
 /// How a channel chooses among endpoints, and what it knows of them.
 #[cfg(feature = "client")]
@@ -66,6 +69,7 @@ where
 pub mod __codegen {
     #[cfg(feature = "client")]
     pub use sampan_client::{Channel, Error, compat::Endpoint};
+    pub use sampan_middleware::glue;
     pub use sampan_wire::{Code, policy::*};
     pub use {prost, prost_types, tonic, tonic_prost};
 }

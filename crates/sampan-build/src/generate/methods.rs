@@ -65,14 +65,6 @@ impl MethodsModule {
         }
     }
 
-    pub(super) fn service_name(&self) -> &str {
-        &self.service_name
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.methods.len()
-    }
-
     /// Whether a method has this name in Rust.
     pub(super) fn has_rust_name(&self, name: &str) -> bool {
         self.methods.iter().any(|method| method.rust_name == name)
@@ -272,7 +264,7 @@ fn static_name(method: &str) -> Ident {
 }
 
 /// As tonic-build names its modules, so that the three stand side by side.
-fn snake_case(name: &str) -> String {
+pub(super) fn snake_case(name: &str) -> String {
     let mut snake = String::with_capacity(name.len() + 4);
     for (index, letter) in name.char_indices() {
         if index > 0 && letter.is_uppercase() {

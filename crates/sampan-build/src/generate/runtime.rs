@@ -1,7 +1,7 @@
 //! Makes generated code reach everything through one path, so that a user's crate needs no
 //! dependency but the runtime.
 
-use proc_macro2::{TokenStream, TokenTree};
+use proc_macro2::TokenStream;
 use quote::quote;
 
 /// Where generated code finds tonic, prost and the runtime's own types.
@@ -36,38 +36,6 @@ impl Runtime {
             .parse()
             .unwrap_or_else(|_| quote!(compile_error!("no path")))
     }
-
-    /// Sends every path that begins with `tonic::` through the runtime.
-    ///
-    /// Works on tokens: paths inside of macros and attributes count too.
-    pub(crate) fn reroute(&self, code: TokenStream) -> TokenStream {
-        let tonic = self.name("tonic");
-        let tokens: Vec<TokenTree> = code.into_iter().collect();
-        let mut rerouted = TokenStream::new();
-        for (index, token) in tokens.iter().enumerate() {
-            match token {
-                TokenTree::Group(group) => {
-                    let mut inner =
-                        proc_macro2::Group::new(group.delimiter(), self.reroute(group.stream()));
-                    inner.set_span(group.span());
-                    rerouted.extend([TokenTree::Group(inner)]);
-                }
-                TokenTree::Ident(ident)
-                    if ident == "tonic"
-                        && is_colon(tokens.get(index + 1))
-                        && is_colon(tokens.get(index + 2))
-                        && !(index > 0
-                            && is_colon(tokens.get(index - 1))
-                            && index > 1
-                            && is_colon(tokens.get(index - 2))) =>
-                {
-                    rerouted.extend(tonic.clone());
-                }
-                other => rerouted.extend([other.clone()]),
-            }
-        }
-        rerouted
-    }
 }
 
 impl Default for Runtime {
@@ -78,30 +46,9 @@ impl Default for Runtime {
     }
 }
 
-fn is_colon(token: Option<&TokenTree>) -> bool {
-    matches!(token, Some(TokenTree::Punct(punct)) if punct.as_char() == ':')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_paths_that_begin_with_tonic_are_rerouted() {
-        let runtime = Runtime::new("::sampan").unwrap();
-        let code = quote! {
-            use tonic::codegen::*;
-            fn f(a: tonic::Status, b: super::tonic::v1::Tonic) { format!("{}", tonic::x()); tonic; }
-        };
-        let expected = quote! {
-            use ::sampan::__codegen::tonic::codegen::*;
-            fn f(a: ::sampan::__codegen::tonic::Status, b: super::tonic::v1::Tonic) {
-                format!("{}", ::sampan::__codegen::tonic::x());
-                tonic;
-            }
-        };
-        assert_eq!(runtime.reroute(code).to_string(), expected.to_string());
-    }
 
     #[test]
     fn what_is_no_path_is_refused() {

@@ -1,16 +1,15 @@
-//! Writes one service: tonic's client and server, and the table of its methods.
+//! Writes one service: its client, its server, and the table of its methods.
 
 use super::FactsByPath;
-use super::client;
 use super::methods::MethodsModule;
+use super::{client, server};
 use crate::builder::Settings;
 use crate::error::Fault;
-use proc_macro2::TokenStream;
+use proc_macro2::{Ident, TokenStream};
 use prost_build::{Method, Service, ServiceGenerator};
-use quote::quote;
+use quote::{format_ident, quote};
 use std::cell::RefCell;
 use std::rc::Rc;
-use tonic_build::CodeGenBuilder;
 
 /// What well-known types become in prost, besides paths.
 const PRIMITIVES: [&str; 8] = ["()", "bool", "i32", "i64", "u32", "u64", "f32", "f64"];
@@ -25,15 +24,35 @@ pub(super) struct ServiceWriter {
     trouble: Trouble,
 }
 
-/// A service as tonic-build wants to see it.
-pub(super) struct TonicService {
-    service: Service,
-    methods: Vec<TonicMethod>,
+/// A service as its client and server are written.
+pub(super) struct ServiceModel {
+    /// In Rust.
+    pub(super) name: String,
+    pub(super) package: String,
+    /// As calls name it.
+    pub(super) full_name: String,
+    pub(super) docs: TokenStream,
+    pub(super) methods: Vec<MethodModel>,
 }
 
-pub(super) struct TonicMethod {
-    method: Method,
-    codec_path: String,
+pub(super) struct MethodModel {
+    /// In Rust.
+    pub(super) ident: Ident,
+    /// As the .proto writes it.
+    pub(super) name: String,
+    pub(super) path: String,
+    pub(super) docs: TokenStream,
+    pub(super) is_deprecated: bool,
+    pub(super) shape: Shape,
+    pub(super) request: TokenStream,
+    pub(super) answer: TokenStream,
+}
+
+/// Which sides stream.
+#[derive(Clone, Copy)]
+pub(super) struct Shape {
+    pub(super) client_streams: bool,
+    pub(super) server_streams: bool,
 }
 
 // === impl ServiceWriter ===
@@ -47,28 +66,16 @@ impl ServiceWriter {
         }
     }
 
-    fn write(&self, service: Service) -> Result<String, Fault> {
-        let methods = MethodsModule::new(&service, &self.facts);
+    fn write(&self, service: &Service) -> Result<String, Fault> {
+        let methods = MethodsModule::new(service, &self.facts);
         let settings = &self.settings;
-        let service = TonicService::new(service, settings);
-        let mut builder = CodeGenBuilder::new();
-        builder
-            .build_transport(false)
-            .compile_well_known_types(settings.compile_well_known_types)
-            .disable_comments(settings.disable_comments.clone())
-            .use_arc_self(settings.use_arc_self)
-            .generate_default_stubs(settings.generate_default_stubs);
+        let model = ServiceModel::new(service, settings);
         let mut code = TokenStream::new();
         if settings.build_client {
-            builder.attributes(settings.client_attributes.clone());
-            let tonic = builder.generate_client(&service, &settings.proto_path);
-            let tonic = settings.runtime.reroute(tonic);
-            code.extend(client::finish(tonic, &methods, settings)?);
+            code.extend(client::write(&model, &methods, settings)?);
         }
         if settings.build_server {
-            builder.attributes(settings.server_attributes.clone());
-            let tonic = builder.generate_server(&service, &settings.proto_path);
-            code.extend(settings.runtime.reroute(tonic));
+            code.extend(server::write(&model, settings)?);
         }
         code.extend(methods.render(&settings.runtime));
         Ok(code.to_string())
@@ -77,99 +84,98 @@ impl ServiceWriter {
 
 impl ServiceGenerator for ServiceWriter {
     fn generate(&mut self, service: Service, buf: &mut String) {
-        match self.write(service) {
+        match self.write(&service) {
             Ok(code) => buf.push_str(&code),
             Err(fault) => self.trouble.borrow_mut().push(fault),
         }
     }
 }
 
-// === impl TonicService ===
+// === impl ServiceModel ===
 
-impl TonicService {
-    fn new(service: Service, settings: &Settings) -> Self {
+impl ServiceModel {
+    fn new(service: &Service, settings: &Settings) -> Self {
+        let full_name = if service.package.is_empty() {
+            service.proto_name.clone()
+        } else {
+            format!("{}.{}", service.package, service.proto_name)
+        };
         let methods = service
             .methods
             .iter()
-            .map(|method| {
-                let mut method = method.clone();
-                for rust_type in [&mut method.input_type, &mut method.output_type] {
-                    *rust_type = settings.with_well_known_types(rust_type);
-                }
-                TonicMethod {
-                    method,
-                    codec_path: settings.codec_path(),
-                }
-            })
+            .map(|method| MethodModel::new(method, &full_name, settings))
             .collect();
-        Self { service, methods }
+        Self {
+            name: service.name.clone(),
+            package: service.package.clone(),
+            docs: docs(&full_name, &service.comments.leading, settings),
+            full_name,
+            methods,
+        }
     }
 }
 
-impl tonic_build::Service for TonicService {
-    type Comment = String;
-    type Method = TonicMethod;
+// === impl MethodModel ===
 
-    fn name(&self) -> &str {
-        &self.service.name
-    }
-
-    fn package(&self) -> &str {
-        &self.service.package
-    }
-
-    fn identifier(&self) -> &str {
-        &self.service.proto_name
-    }
-
-    fn methods(&self) -> &[TonicMethod] {
-        &self.methods
-    }
-
-    fn comment(&self) -> &[String] {
-        &self.service.comments.leading
+impl MethodModel {
+    fn new(method: &Method, service: &str, settings: &Settings) -> Self {
+        let rust_type = |name: &str| {
+            let name = settings.with_well_known_types(name);
+            type_from(&name, &settings.proto_path)
+        };
+        let name = method.proto_name.clone();
+        let full_name = format!("{service}.{name}");
+        Self {
+            ident: ident(&method.name),
+            path: format!("/{service}/{name}"),
+            name,
+            docs: docs(&full_name, &method.comments.leading, settings),
+            is_deprecated: method.options.deprecated(),
+            shape: Shape {
+                client_streams: method.client_streaming,
+                server_streams: method.server_streaming,
+            },
+            request: rust_type(&method.input_type),
+            answer: rust_type(&method.output_type),
+        }
     }
 }
 
-// === impl TonicMethod ===
+// === impl Shape ===
 
-impl tonic_build::Method for TonicMethod {
-    type Comment = String;
-
-    fn name(&self) -> &str {
-        &self.method.name
+impl Shape {
+    /// The function of the runtime for such calls; with a codec of the user's, another one.
+    pub(super) fn function(self, has_codec: bool) -> Ident {
+        let name = match (self.client_streams, self.server_streams) {
+            (false, false) => "unary",
+            (false, true) => "server_streaming",
+            (true, false) => "client_streaming",
+            (true, true) => "streaming",
+        };
+        if has_codec {
+            format_ident!("{name}_with")
+        } else {
+            format_ident!("{name}")
+        }
     }
+}
 
-    fn identifier(&self) -> &str {
-        &self.method.proto_name
+fn ident(name: &str) -> Ident {
+    match name.strip_prefix("r#") {
+        Some(keyword) => Ident::new_raw(keyword, proc_macro2::Span::call_site()),
+        None => format_ident!("{name}"),
     }
+}
 
-    fn codec_path(&self) -> &str {
-        &self.codec_path
+fn docs(of: &str, lines: &[String], settings: &Settings) -> TokenStream {
+    if settings.disable_comments.contains(of) {
+        return TokenStream::new();
     }
-
-    fn client_streaming(&self) -> bool {
-        self.method.client_streaming
-    }
-
-    fn server_streaming(&self) -> bool {
-        self.method.server_streaming
-    }
-
-    fn comment(&self) -> &[String] {
-        &self.method.comments.leading
-    }
-
-    fn deprecated(&self) -> bool {
-        self.method.options.deprecated()
-    }
-
-    fn request_response_name(&self, proto_path: &str, _: bool) -> (TokenStream, TokenStream) {
-        (
-            type_from(&self.method.input_type, proto_path),
-            type_from(&self.method.output_type, proto_path),
-        )
-    }
+    let lines = lines.iter().map(|line| {
+        let space = if line.starts_with(' ') { "" } else { " " };
+        format!("{space}{line}")
+    });
+    quote!(#(#[doc = #lines])*)
 }
 
 /// prost names a type as seen from its package; client and server lie one module deeper.

@@ -16,15 +16,14 @@ pub mod bare_client {
         dead_code,
         missing_docs,
         clippy::wildcard_imports,
-        clippy::let_unit_value,
+        clippy::let_unit_value
     )]
     use ::sampan::__codegen::tonic::codegen::*;
     use ::sampan::__codegen::tonic::codegen::http::Uri;
     /// Without a package.
     #[derive(Debug, Clone)]
     pub struct BareClient<T> {
-        inner: ::sampan::__codegen::tonic::client::Grpc<T>,
-        max_decoding_message_size: ::sampan::__codegen::MaxDecodingMessageSize,
+        inner: ::sampan::__codegen::glue::Client<T>,
     }
     impl<T> BareClient<T>
     where
@@ -35,23 +34,19 @@ pub mod bare_client {
         T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
         <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
     {
+        /// A client that calls by `inner`: a channel, or layers around one.
         pub fn new(inner: T) -> Self {
-            let inner = ::sampan::__codegen::tonic::client::Grpc::new(inner);
             Self {
-                inner,
-                max_decoding_message_size: Default::default(),
+                inner: ::sampan::__codegen::glue::Client::new(inner),
             }
         }
+        /// A client whose requests name the scheme and authority of `origin`.
         pub fn with_origin(inner: T, origin: Uri) -> Self {
-            let inner = ::sampan::__codegen::tonic::client::Grpc::with_origin(
-                inner,
-                origin,
-            );
             Self {
-                inner,
-                max_decoding_message_size: Default::default(),
+                inner: ::sampan::__codegen::glue::Client::with_origin(inner, origin),
             }
         }
+        /// A client whose calls `interceptor` sees, and may change or refuse.
         pub fn with_interceptor<F>(
             inner: T,
             interceptor: F,
@@ -59,7 +54,7 @@ pub mod bare_client {
         where
             F: ::sampan::__codegen::tonic::service::Interceptor,
             T::ResponseBody: Default,
-            T: ::sampan::__codegen::tonic::codegen::Service<
+            T: Service<
                 http::Request<::sampan::__codegen::tonic::body::Body>,
                 Response = http::Response<
                     <T as ::sampan::__codegen::tonic::client::GrpcService<
@@ -67,45 +62,39 @@ pub mod bare_client {
                     >>::ResponseBody,
                 >,
             >,
-            <T as ::sampan::__codegen::tonic::codegen::Service<
+            <T as Service<
                 http::Request<::sampan::__codegen::tonic::body::Body>,
             >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
         {
             BareClient::new(InterceptedService::new(inner, interceptor))
         }
-        /// Compress requests with the given encoding.
-        ///
-        /// This requires the server to support it otherwise it might respond with an
-        /// error.
+        /// Compresses requests. A server that does not know the encoding refuses them.
         #[must_use]
-        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
-            self.inner = self.inner.send_compressed(encoding);
-            self
+        pub fn send_compressed(self, encoding: CompressionEncoding) -> Self {
+            Self {
+                inner: self.inner.send_compressed(encoding),
+            }
         }
-        /// Enable decompressing responses.
+        /// Takes answers that are compressed so.
         #[must_use]
-        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
-            self.inner = self.inner.accept_compressed(encoding);
-            self
+        pub fn accept_compressed(self, encoding: CompressionEncoding) -> Self {
+            Self {
+                inner: self.inner.accept_compressed(encoding),
+            }
         }
-        /// Limits the maximum size of a decoded message.
-        ///
-        /// Default: `4MB`
+        /// The largest message that is taken. Default: 4 MiB.
         #[must_use]
-        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
-            self.max_decoding_message_size = ::sampan::__codegen::MaxDecodingMessageSize(
-                limit,
-            );
-            self.inner = self.inner.max_decoding_message_size(limit);
-            self
+        pub fn max_decoding_message_size(self, limit: usize) -> Self {
+            Self {
+                inner: self.inner.max_decoding_message_size(limit),
+            }
         }
-        /// Limits the maximum size of an encoded message.
-        ///
-        /// Default: `usize::MAX`
+        /// The largest message that is sent. Default: any.
         #[must_use]
-        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
-            self.inner = self.inner.max_encoding_message_size(limit);
-            self
+        pub fn max_encoding_message_size(self, limit: usize) -> Self {
+            Self {
+                inner: self.inner.max_encoding_message_size(limit),
+            }
         }
         pub async fn ping(
             &mut self,
@@ -114,21 +103,12 @@ pub mod bare_client {
             ::sampan::__codegen::tonic::Response<super::PingResponse>,
             ::sampan::__codegen::tonic::Status,
         > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    ::sampan::__codegen::tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = ::sampan::__codegen::tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/Bare/Ping");
-            let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new("Bare", "Ping"));
-            req.extensions_mut().insert(&super::bare_methods::PING);
-            req.extensions_mut().insert(self.max_decoding_message_size);
-            self.inner.unary(req, path, codec).await
+            static RPC: ::sampan::__codegen::glue::Rpc = ::sampan::__codegen::glue::Rpc::new(
+                "Bare",
+                "Ping",
+                &super::bare_methods::PING,
+            );
+            self.inner.unary(request.into_request(), &RPC).await
         }
     }
     impl BareClient<::sampan::__codegen::Channel> {
@@ -172,7 +152,7 @@ pub mod bare_server {
         dead_code,
         missing_docs,
         clippy::wildcard_imports,
-        clippy::let_unit_value,
+        clippy::let_unit_value
     )]
     use ::sampan::__codegen::tonic::codegen::*;
     /// Generated trait containing gRPC methods that should be implemented for use with BareServer.
@@ -190,24 +170,21 @@ pub mod bare_server {
     #[derive(Debug)]
     pub struct BareServer<T> {
         inner: Arc<T>,
-        accept_compression_encodings: EnabledCompressionEncodings,
-        send_compression_encodings: EnabledCompressionEncodings,
-        max_decoding_message_size: Option<usize>,
-        max_encoding_message_size: Option<usize>,
+        settings: ::sampan::__codegen::glue::server::Settings,
     }
     impl<T> BareServer<T> {
+        /// A server of the service that `inner` implements.
         pub fn new(inner: T) -> Self {
             Self::from_arc(Arc::new(inner))
         }
+        /// A server that shares `inner`.
         pub fn from_arc(inner: Arc<T>) -> Self {
             Self {
                 inner,
-                accept_compression_encodings: Default::default(),
-                send_compression_encodings: Default::default(),
-                max_decoding_message_size: None,
-                max_encoding_message_size: None,
+                settings: Default::default(),
             }
         }
+        /// A server whose calls `interceptor` sees, and may change or refuse.
         pub fn with_interceptor<F>(
             inner: T,
             interceptor: F,
@@ -217,43 +194,38 @@ pub mod bare_server {
         {
             InterceptedService::new(Self::new(inner), interceptor)
         }
-        /// Enable decompressing requests with the given encoding.
+        /// Takes requests that are compressed so.
         #[must_use]
         pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
-            self.accept_compression_encodings.enable(encoding);
+            self.settings.accept_compressed(encoding);
             self
         }
-        /// Compress responses with the given encoding, if the client supports it.
+        /// Compresses answers for callers that take the encoding.
         #[must_use]
         pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
-            self.send_compression_encodings.enable(encoding);
+            self.settings.send_compressed(encoding);
             self
         }
-        /// Limits the maximum size of a decoded message.
-        ///
-        /// Default: `4MB`
+        /// The largest message that is taken. Default: 4 MiB.
         #[must_use]
         pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
-            self.max_decoding_message_size = Some(limit);
+            self.settings.max_decoding_message_size(limit);
             self
         }
-        /// Limits the maximum size of an encoded message.
-        ///
-        /// Default: `usize::MAX`
+        /// The largest message that is sent. Default: any.
         #[must_use]
         pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
-            self.max_encoding_message_size = Some(limit);
+            self.settings.max_encoding_message_size(limit);
             self
         }
     }
-    impl<T, B> ::sampan::__codegen::tonic::codegen::Service<http::Request<B>>
-    for BareServer<T>
+    impl<T, B> Service<http::Request<B>> for BareServer<T>
     where
         T: Bare,
         B: Body + std::marker::Send + 'static,
         B::Error: Into<StdError> + std::marker::Send + 'static,
     {
-        type Response = http::Response<::sampan::__codegen::tonic::body::Body>;
+        type Response = http::Response<::sampan::__codegen::glue::Body>;
         type Error = std::convert::Infallible;
         type Future = BoxFuture<Self::Response, Self::Error>;
         fn poll_ready(
@@ -265,87 +237,24 @@ pub mod bare_server {
         fn call(&mut self, req: http::Request<B>) -> Self::Future {
             match req.uri().path() {
                 "/Bare/Ping" => {
-                    #[allow(non_camel_case_types)]
-                    struct PingSvc<T: Bare>(pub Arc<T>);
-                    impl<
-                        T: Bare,
-                    > ::sampan::__codegen::tonic::server::UnaryService<
-                        super::PingRequest,
-                    > for PingSvc<T> {
-                        type Response = super::PingResponse;
-                        type Future = BoxFuture<
-                            ::sampan::__codegen::tonic::Response<Self::Response>,
-                            ::sampan::__codegen::tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: ::sampan::__codegen::tonic::Request<
-                                super::PingRequest,
-                            >,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as Bare>::ping(&inner, request).await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = PingSvc(inner);
-                        let codec = ::sampan::__codegen::tonic_prost::ProstCodec::default();
-                        let mut grpc = ::sampan::__codegen::tonic::server::Grpc::new(
-                                codec,
-                            )
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.unary(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
+                    let inner = Arc::clone(&self.inner);
+                    ::sampan::__codegen::glue::server::unary(
+                        self.settings,
+                        req,
+                        move |request| async move {
+                            <T as Bare>::ping(&inner, request).await
+                        },
+                    )
                 }
-                _ => {
-                    Box::pin(async move {
-                        let mut response = http::Response::new(
-                            ::sampan::__codegen::tonic::body::Body::default(),
-                        );
-                        let headers = response.headers_mut();
-                        headers
-                            .insert(
-                                ::sampan::__codegen::tonic::Status::GRPC_STATUS,
-                                (::sampan::__codegen::tonic::Code::Unimplemented as i32)
-                                    .into(),
-                            );
-                        headers
-                            .insert(
-                                http::header::CONTENT_TYPE,
-                                ::sampan::__codegen::tonic::metadata::GRPC_CONTENT_TYPE,
-                            );
-                        Ok(response)
-                    })
-                }
+                _ => ::sampan::__codegen::glue::server::unimplemented(),
             }
         }
     }
     impl<T> Clone for BareServer<T> {
         fn clone(&self) -> Self {
-            let inner = self.inner.clone();
             Self {
-                inner,
-                accept_compression_encodings: self.accept_compression_encodings,
-                send_compression_encodings: self.send_compression_encodings,
-                max_decoding_message_size: self.max_decoding_message_size,
-                max_encoding_message_size: self.max_encoding_message_size,
+                inner: Arc::clone(&self.inner),
+                settings: self.settings,
             }
         }
     }

@@ -123,15 +123,14 @@ pub mod store_client {
         dead_code,
         missing_docs,
         clippy::wildcard_imports,
-        clippy::let_unit_value,
+        clippy::let_unit_value
     )]
     use ::sampan::__codegen::tonic::codegen::*;
     use ::sampan::__codegen::tonic::codegen::http::Uri;
     /// Every call shape, and every policy.
     #[derive(Debug, Clone)]
     pub struct StoreClient<T> {
-        inner: ::sampan::__codegen::tonic::client::Grpc<T>,
-        max_decoding_message_size: ::sampan::__codegen::MaxDecodingMessageSize,
+        inner: ::sampan::__codegen::glue::Client<T>,
     }
     impl<T> StoreClient<T>
     where
@@ -142,23 +141,19 @@ pub mod store_client {
         T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
         <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
     {
+        /// A client that calls by `inner`: a channel, or layers around one.
         pub fn new(inner: T) -> Self {
-            let inner = ::sampan::__codegen::tonic::client::Grpc::new(inner);
             Self {
-                inner,
-                max_decoding_message_size: Default::default(),
+                inner: ::sampan::__codegen::glue::Client::new(inner),
             }
         }
+        /// A client whose requests name the scheme and authority of `origin`.
         pub fn with_origin(inner: T, origin: Uri) -> Self {
-            let inner = ::sampan::__codegen::tonic::client::Grpc::with_origin(
-                inner,
-                origin,
-            );
             Self {
-                inner,
-                max_decoding_message_size: Default::default(),
+                inner: ::sampan::__codegen::glue::Client::with_origin(inner, origin),
             }
         }
+        /// A client whose calls `interceptor` sees, and may change or refuse.
         pub fn with_interceptor<F>(
             inner: T,
             interceptor: F,
@@ -166,7 +161,7 @@ pub mod store_client {
         where
             F: ::sampan::__codegen::tonic::service::Interceptor,
             T::ResponseBody: Default,
-            T: ::sampan::__codegen::tonic::codegen::Service<
+            T: Service<
                 http::Request<::sampan::__codegen::tonic::body::Body>,
                 Response = http::Response<
                     <T as ::sampan::__codegen::tonic::client::GrpcService<
@@ -174,45 +169,39 @@ pub mod store_client {
                     >>::ResponseBody,
                 >,
             >,
-            <T as ::sampan::__codegen::tonic::codegen::Service<
+            <T as Service<
                 http::Request<::sampan::__codegen::tonic::body::Body>,
             >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
         {
             StoreClient::new(InterceptedService::new(inner, interceptor))
         }
-        /// Compress requests with the given encoding.
-        ///
-        /// This requires the server to support it otherwise it might respond with an
-        /// error.
+        /// Compresses requests. A server that does not know the encoding refuses them.
         #[must_use]
-        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
-            self.inner = self.inner.send_compressed(encoding);
-            self
+        pub fn send_compressed(self, encoding: CompressionEncoding) -> Self {
+            Self {
+                inner: self.inner.send_compressed(encoding),
+            }
         }
-        /// Enable decompressing responses.
+        /// Takes answers that are compressed so.
         #[must_use]
-        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
-            self.inner = self.inner.accept_compressed(encoding);
-            self
+        pub fn accept_compressed(self, encoding: CompressionEncoding) -> Self {
+            Self {
+                inner: self.inner.accept_compressed(encoding),
+            }
         }
-        /// Limits the maximum size of a decoded message.
-        ///
-        /// Default: `4MB`
+        /// The largest message that is taken. Default: 4 MiB.
         #[must_use]
-        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
-            self.max_decoding_message_size = ::sampan::__codegen::MaxDecodingMessageSize(
-                limit,
-            );
-            self.inner = self.inner.max_decoding_message_size(limit);
-            self
+        pub fn max_decoding_message_size(self, limit: usize) -> Self {
+            Self {
+                inner: self.inner.max_decoding_message_size(limit),
+            }
         }
-        /// Limits the maximum size of an encoded message.
-        ///
-        /// Default: `usize::MAX`
+        /// The largest message that is sent. Default: any.
         #[must_use]
-        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
-            self.inner = self.inner.max_encoding_message_size(limit);
-            self
+        pub fn max_encoding_message_size(self, limit: usize) -> Self {
+            Self {
+                inner: self.inner.max_encoding_message_size(limit),
+            }
         }
         /// Reads, cached and retried.
         pub async fn get(
@@ -222,21 +211,12 @@ pub mod store_client {
             ::sampan::__codegen::tonic::Response<super::super::types::v1::Item>,
             ::sampan::__codegen::tonic::Status,
         > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    ::sampan::__codegen::tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = ::sampan::__codegen::tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/golden.v1.Store/Get");
-            let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new("golden.v1.Store", "Get"));
-            req.extensions_mut().insert(&super::store_methods::GET);
-            req.extensions_mut().insert(self.max_decoding_message_size);
-            self.inner.unary(req, path, codec).await
+            static RPC: ::sampan::__codegen::glue::Rpc = ::sampan::__codegen::glue::Rpc::new(
+                "golden.v1.Store",
+                "Get",
+                &super::store_methods::GET,
+            );
+            self.inner.unary(request.into_request(), &RPC).await
         }
         /// Sent more than once.
         pub async fn watch(
@@ -248,21 +228,12 @@ pub mod store_client {
             >,
             ::sampan::__codegen::tonic::Status,
         > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    ::sampan::__codegen::tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = ::sampan::__codegen::tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/golden.v1.Store/Watch");
-            let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new("golden.v1.Store", "Watch"));
-            req.extensions_mut().insert(&super::store_methods::WATCH);
-            req.extensions_mut().insert(self.max_decoding_message_size);
-            self.inner.server_streaming(req, path, codec).await
+            static RPC: ::sampan::__codegen::glue::Rpc = ::sampan::__codegen::glue::Rpc::new(
+                "golden.v1.Store",
+                "Watch",
+                &super::store_methods::WATCH,
+            );
+            self.inner.server_streaming(request.into_request(), &RPC).await
         }
         /// Retried with the default waits, said in pieces.
         pub async fn upload(
@@ -274,21 +245,12 @@ pub mod store_client {
             ::sampan::__codegen::tonic::Response<super::UploadResponse>,
             ::sampan::__codegen::tonic::Status,
         > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    ::sampan::__codegen::tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = ::sampan::__codegen::tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/golden.v1.Store/Upload");
-            let mut req = request.into_streaming_request();
-            req.extensions_mut().insert(GrpcMethod::new("golden.v1.Store", "Upload"));
-            req.extensions_mut().insert(&super::store_methods::UPLOAD);
-            req.extensions_mut().insert(self.max_decoding_message_size);
-            self.inner.client_streaming(req, path, codec).await
+            static RPC: ::sampan::__codegen::glue::Rpc = ::sampan::__codegen::glue::Rpc::new(
+                "golden.v1.Store",
+                "Upload",
+                &super::store_methods::UPLOAD,
+            );
+            self.inner.client_streaming(request.into_streaming_request(), &RPC).await
         }
         pub async fn talk(
             &mut self,
@@ -301,21 +263,12 @@ pub mod store_client {
             >,
             ::sampan::__codegen::tonic::Status,
         > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    ::sampan::__codegen::tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = ::sampan::__codegen::tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/golden.v1.Store/Talk");
-            let mut req = request.into_streaming_request();
-            req.extensions_mut().insert(GrpcMethod::new("golden.v1.Store", "Talk"));
-            req.extensions_mut().insert(&super::store_methods::TALK);
-            req.extensions_mut().insert(self.max_decoding_message_size);
-            self.inner.streaming(req, path, codec).await
+            static RPC: ::sampan::__codegen::glue::Rpc = ::sampan::__codegen::glue::Rpc::new(
+                "golden.v1.Store",
+                "Talk",
+                &super::store_methods::TALK,
+            );
+            self.inner.streaming(request.into_streaming_request(), &RPC).await
         }
         /// Names that are keywords, or names of the generated modules' own.
         pub async fn r#type(
@@ -327,21 +280,12 @@ pub mod store_client {
             >,
             ::sampan::__codegen::tonic::Status,
         > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    ::sampan::__codegen::tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = ::sampan::__codegen::tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/golden.v1.Store/Type");
-            let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new("golden.v1.Store", "Type"));
-            req.extensions_mut().insert(&super::store_methods::TYPE);
-            req.extensions_mut().insert(self.max_decoding_message_size);
-            self.inner.unary(req, path, codec).await
+            static RPC: ::sampan::__codegen::glue::Rpc = ::sampan::__codegen::glue::Rpc::new(
+                "golden.v1.Store",
+                "Type",
+                &super::store_methods::TYPE,
+            );
+            self.inner.unary(request.into_request(), &RPC).await
         }
         pub async fn methods(
             &mut self,
@@ -352,21 +296,12 @@ pub mod store_client {
             ::sampan::__codegen::tonic::Response<bool>,
             ::sampan::__codegen::tonic::Status,
         > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    ::sampan::__codegen::tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = ::sampan::__codegen::tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/golden.v1.Store/Methods");
-            let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new("golden.v1.Store", "Methods"));
-            req.extensions_mut().insert(&super::store_methods::METHODS_);
-            req.extensions_mut().insert(self.max_decoding_message_size);
-            self.inner.unary(req, path, codec).await
+            static RPC: ::sampan::__codegen::glue::Rpc = ::sampan::__codegen::glue::Rpc::new(
+                "golden.v1.Store",
+                "Methods",
+                &super::store_methods::METHODS_,
+            );
+            self.inner.unary(request.into_request(), &RPC).await
         }
         #[deprecated]
         pub async fn service_name(
@@ -376,24 +311,12 @@ pub mod store_client {
             ::sampan::__codegen::tonic::Response<super::item::Part>,
             ::sampan::__codegen::tonic::Status,
         > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    ::sampan::__codegen::tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = ::sampan::__codegen::tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/golden.v1.Store/ServiceName",
+            static RPC: ::sampan::__codegen::glue::Rpc = ::sampan::__codegen::glue::Rpc::new(
+                "golden.v1.Store",
+                "ServiceName",
+                &super::store_methods::SERVICE_NAME_,
             );
-            let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(GrpcMethod::new("golden.v1.Store", "ServiceName"));
-            req.extensions_mut().insert(&super::store_methods::SERVICE_NAME_);
-            req.extensions_mut().insert(self.max_decoding_message_size);
-            self.inner.unary(req, path, codec).await
+            self.inner.unary(request.into_request(), &RPC).await
         }
     }
     impl StoreClient<::sampan::__codegen::Channel> {
@@ -437,7 +360,7 @@ pub mod store_server {
         dead_code,
         missing_docs,
         clippy::wildcard_imports,
-        clippy::let_unit_value,
+        clippy::let_unit_value
     )]
     use ::sampan::__codegen::tonic::codegen::*;
     /// Generated trait containing gRPC methods that should be implemented for use with StoreServer.
@@ -452,7 +375,7 @@ pub mod store_server {
             ::sampan::__codegen::tonic::Status,
         >;
         /// Server streaming response type for the Watch method.
-        type WatchStream: ::sampan::__codegen::tonic::codegen::tokio_stream::Stream<
+        type WatchStream: tokio_stream::Stream<
                 Item = std::result::Result<
                     super::Item,
                     ::sampan::__codegen::tonic::Status,
@@ -479,7 +402,7 @@ pub mod store_server {
             ::sampan::__codegen::tonic::Status,
         >;
         /// Server streaming response type for the Talk method.
-        type TalkStream: ::sampan::__codegen::tonic::codegen::tokio_stream::Stream<
+        type TalkStream: tokio_stream::Stream<
                 Item = std::result::Result<
                     super::Item,
                     ::sampan::__codegen::tonic::Status,
@@ -527,24 +450,21 @@ pub mod store_server {
     #[derive(Debug)]
     pub struct StoreServer<T> {
         inner: Arc<T>,
-        accept_compression_encodings: EnabledCompressionEncodings,
-        send_compression_encodings: EnabledCompressionEncodings,
-        max_decoding_message_size: Option<usize>,
-        max_encoding_message_size: Option<usize>,
+        settings: ::sampan::__codegen::glue::server::Settings,
     }
     impl<T> StoreServer<T> {
+        /// A server of the service that `inner` implements.
         pub fn new(inner: T) -> Self {
             Self::from_arc(Arc::new(inner))
         }
+        /// A server that shares `inner`.
         pub fn from_arc(inner: Arc<T>) -> Self {
             Self {
                 inner,
-                accept_compression_encodings: Default::default(),
-                send_compression_encodings: Default::default(),
-                max_decoding_message_size: None,
-                max_encoding_message_size: None,
+                settings: Default::default(),
             }
         }
+        /// A server whose calls `interceptor` sees, and may change or refuse.
         pub fn with_interceptor<F>(
             inner: T,
             interceptor: F,
@@ -554,43 +474,38 @@ pub mod store_server {
         {
             InterceptedService::new(Self::new(inner), interceptor)
         }
-        /// Enable decompressing requests with the given encoding.
+        /// Takes requests that are compressed so.
         #[must_use]
         pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
-            self.accept_compression_encodings.enable(encoding);
+            self.settings.accept_compressed(encoding);
             self
         }
-        /// Compress responses with the given encoding, if the client supports it.
+        /// Compresses answers for callers that take the encoding.
         #[must_use]
         pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
-            self.send_compression_encodings.enable(encoding);
+            self.settings.send_compressed(encoding);
             self
         }
-        /// Limits the maximum size of a decoded message.
-        ///
-        /// Default: `4MB`
+        /// The largest message that is taken. Default: 4 MiB.
         #[must_use]
         pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
-            self.max_decoding_message_size = Some(limit);
+            self.settings.max_decoding_message_size(limit);
             self
         }
-        /// Limits the maximum size of an encoded message.
-        ///
-        /// Default: `usize::MAX`
+        /// The largest message that is sent. Default: any.
         #[must_use]
         pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
-            self.max_encoding_message_size = Some(limit);
+            self.settings.max_encoding_message_size(limit);
             self
         }
     }
-    impl<T, B> ::sampan::__codegen::tonic::codegen::Service<http::Request<B>>
-    for StoreServer<T>
+    impl<T, B> Service<http::Request<B>> for StoreServer<T>
     where
         T: Store,
         B: Body + std::marker::Send + 'static,
         B::Error: Into<StdError> + std::marker::Send + 'static,
     {
-        type Response = http::Response<::sampan::__codegen::tonic::body::Body>;
+        type Response = http::Response<::sampan::__codegen::glue::Body>;
         type Error = std::convert::Infallible;
         type Future = BoxFuture<Self::Response, Self::Error>;
         fn poll_ready(
@@ -602,379 +517,84 @@ pub mod store_server {
         fn call(&mut self, req: http::Request<B>) -> Self::Future {
             match req.uri().path() {
                 "/golden.v1.Store/Get" => {
-                    #[allow(non_camel_case_types)]
-                    struct GetSvc<T: Store>(pub Arc<T>);
-                    impl<
-                        T: Store,
-                    > ::sampan::__codegen::tonic::server::UnaryService<super::GetRequest>
-                    for GetSvc<T> {
-                        type Response = super::super::types::v1::Item;
-                        type Future = BoxFuture<
-                            ::sampan::__codegen::tonic::Response<Self::Response>,
-                            ::sampan::__codegen::tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: ::sampan::__codegen::tonic::Request<
-                                super::GetRequest,
-                            >,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as Store>::get(&inner, request).await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = GetSvc(inner);
-                        let codec = ::sampan::__codegen::tonic_prost::ProstCodec::default();
-                        let mut grpc = ::sampan::__codegen::tonic::server::Grpc::new(
-                                codec,
-                            )
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.unary(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
+                    let inner = Arc::clone(&self.inner);
+                    ::sampan::__codegen::glue::server::unary(
+                        self.settings,
+                        req,
+                        move |request| async move {
+                            <T as Store>::get(&inner, request).await
+                        },
+                    )
                 }
                 "/golden.v1.Store/Watch" => {
-                    #[allow(non_camel_case_types)]
-                    struct WatchSvc<T: Store>(pub Arc<T>);
-                    impl<
-                        T: Store,
-                    > ::sampan::__codegen::tonic::server::ServerStreamingService<
-                        super::GetRequest,
-                    > for WatchSvc<T> {
-                        type Response = super::Item;
-                        type ResponseStream = T::WatchStream;
-                        type Future = BoxFuture<
-                            ::sampan::__codegen::tonic::Response<Self::ResponseStream>,
-                            ::sampan::__codegen::tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: ::sampan::__codegen::tonic::Request<
-                                super::GetRequest,
-                            >,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as Store>::watch(&inner, request).await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = WatchSvc(inner);
-                        let codec = ::sampan::__codegen::tonic_prost::ProstCodec::default();
-                        let mut grpc = ::sampan::__codegen::tonic::server::Grpc::new(
-                                codec,
-                            )
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.server_streaming(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
+                    let inner = Arc::clone(&self.inner);
+                    ::sampan::__codegen::glue::server::server_streaming(
+                        self.settings,
+                        req,
+                        move |request| async move {
+                            <T as Store>::watch(&inner, request).await
+                        },
+                    )
                 }
                 "/golden.v1.Store/Upload" => {
-                    #[allow(non_camel_case_types)]
-                    struct UploadSvc<T: Store>(pub Arc<T>);
-                    impl<
-                        T: Store,
-                    > ::sampan::__codegen::tonic::server::ClientStreamingService<
-                        super::Item,
-                    > for UploadSvc<T> {
-                        type Response = super::UploadResponse;
-                        type Future = BoxFuture<
-                            ::sampan::__codegen::tonic::Response<Self::Response>,
-                            ::sampan::__codegen::tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: ::sampan::__codegen::tonic::Request<
-                                ::sampan::__codegen::tonic::Streaming<super::Item>,
-                            >,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as Store>::upload(&inner, request).await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = UploadSvc(inner);
-                        let codec = ::sampan::__codegen::tonic_prost::ProstCodec::default();
-                        let mut grpc = ::sampan::__codegen::tonic::server::Grpc::new(
-                                codec,
-                            )
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.client_streaming(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
+                    let inner = Arc::clone(&self.inner);
+                    ::sampan::__codegen::glue::server::client_streaming(
+                        self.settings,
+                        req,
+                        move |request| async move {
+                            <T as Store>::upload(&inner, request).await
+                        },
+                    )
                 }
                 "/golden.v1.Store/Talk" => {
-                    #[allow(non_camel_case_types)]
-                    struct TalkSvc<T: Store>(pub Arc<T>);
-                    impl<
-                        T: Store,
-                    > ::sampan::__codegen::tonic::server::StreamingService<super::Item>
-                    for TalkSvc<T> {
-                        type Response = super::Item;
-                        type ResponseStream = T::TalkStream;
-                        type Future = BoxFuture<
-                            ::sampan::__codegen::tonic::Response<Self::ResponseStream>,
-                            ::sampan::__codegen::tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: ::sampan::__codegen::tonic::Request<
-                                ::sampan::__codegen::tonic::Streaming<super::Item>,
-                            >,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as Store>::talk(&inner, request).await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = TalkSvc(inner);
-                        let codec = ::sampan::__codegen::tonic_prost::ProstCodec::default();
-                        let mut grpc = ::sampan::__codegen::tonic::server::Grpc::new(
-                                codec,
-                            )
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.streaming(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
+                    let inner = Arc::clone(&self.inner);
+                    ::sampan::__codegen::glue::server::streaming(
+                        self.settings,
+                        req,
+                        move |request| async move {
+                            <T as Store>::talk(&inner, request).await
+                        },
+                    )
                 }
                 "/golden.v1.Store/Type" => {
-                    #[allow(non_camel_case_types)]
-                    struct TypeSvc<T: Store>(pub Arc<T>);
-                    impl<T: Store> ::sampan::__codegen::tonic::server::UnaryService<()>
-                    for TypeSvc<T> {
-                        type Response = ::sampan::__codegen::prost_types::Timestamp;
-                        type Future = BoxFuture<
-                            ::sampan::__codegen::tonic::Response<Self::Response>,
-                            ::sampan::__codegen::tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: ::sampan::__codegen::tonic::Request<()>,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as Store>::r#type(&inner, request).await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = TypeSvc(inner);
-                        let codec = ::sampan::__codegen::tonic_prost::ProstCodec::default();
-                        let mut grpc = ::sampan::__codegen::tonic::server::Grpc::new(
-                                codec,
-                            )
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.unary(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
+                    let inner = Arc::clone(&self.inner);
+                    ::sampan::__codegen::glue::server::unary(
+                        self.settings,
+                        req,
+                        move |request| async move {
+                            <T as Store>::r#type(&inner, request).await
+                        },
+                    )
                 }
                 "/golden.v1.Store/Methods" => {
-                    #[allow(non_camel_case_types)]
-                    struct MethodsSvc<T: Store>(pub Arc<T>);
-                    impl<
-                        T: Store,
-                    > ::sampan::__codegen::tonic::server::UnaryService<
-                        ::sampan::__codegen::prost::alloc::string::String,
-                    > for MethodsSvc<T> {
-                        type Response = bool;
-                        type Future = BoxFuture<
-                            ::sampan::__codegen::tonic::Response<Self::Response>,
-                            ::sampan::__codegen::tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: ::sampan::__codegen::tonic::Request<
-                                ::sampan::__codegen::prost::alloc::string::String,
-                            >,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as Store>::methods(&inner, request).await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = MethodsSvc(inner);
-                        let codec = ::sampan::__codegen::tonic_prost::ProstCodec::default();
-                        let mut grpc = ::sampan::__codegen::tonic::server::Grpc::new(
-                                codec,
-                            )
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.unary(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
+                    let inner = Arc::clone(&self.inner);
+                    ::sampan::__codegen::glue::server::unary(
+                        self.settings,
+                        req,
+                        move |request| async move {
+                            <T as Store>::methods(&inner, request).await
+                        },
+                    )
                 }
                 "/golden.v1.Store/ServiceName" => {
-                    #[allow(non_camel_case_types)]
-                    struct ServiceNameSvc<T: Store>(pub Arc<T>);
-                    impl<
-                        T: Store,
-                    > ::sampan::__codegen::tonic::server::UnaryService<super::Self_>
-                    for ServiceNameSvc<T> {
-                        type Response = super::item::Part;
-                        type Future = BoxFuture<
-                            ::sampan::__codegen::tonic::Response<Self::Response>,
-                            ::sampan::__codegen::tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: ::sampan::__codegen::tonic::Request<super::Self_>,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as Store>::service_name(&inner, request).await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = ServiceNameSvc(inner);
-                        let codec = ::sampan::__codegen::tonic_prost::ProstCodec::default();
-                        let mut grpc = ::sampan::__codegen::tonic::server::Grpc::new(
-                                codec,
-                            )
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.unary(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
+                    let inner = Arc::clone(&self.inner);
+                    ::sampan::__codegen::glue::server::unary(
+                        self.settings,
+                        req,
+                        move |request| async move {
+                            <T as Store>::service_name(&inner, request).await
+                        },
+                    )
                 }
-                _ => {
-                    Box::pin(async move {
-                        let mut response = http::Response::new(
-                            ::sampan::__codegen::tonic::body::Body::default(),
-                        );
-                        let headers = response.headers_mut();
-                        headers
-                            .insert(
-                                ::sampan::__codegen::tonic::Status::GRPC_STATUS,
-                                (::sampan::__codegen::tonic::Code::Unimplemented as i32)
-                                    .into(),
-                            );
-                        headers
-                            .insert(
-                                http::header::CONTENT_TYPE,
-                                ::sampan::__codegen::tonic::metadata::GRPC_CONTENT_TYPE,
-                            );
-                        Ok(response)
-                    })
-                }
+                _ => ::sampan::__codegen::glue::server::unimplemented(),
             }
         }
     }
     impl<T> Clone for StoreServer<T> {
         fn clone(&self) -> Self {
-            let inner = self.inner.clone();
             Self {
-                inner,
-                accept_compression_encodings: self.accept_compression_encodings,
-                send_compression_encodings: self.send_compression_encodings,
-                max_decoding_message_size: self.max_decoding_message_size,
-                max_encoding_message_size: self.max_encoding_message_size,
+                inner: Arc::clone(&self.inner),
+                settings: self.settings,
             }
         }
     }
@@ -1079,15 +699,14 @@ pub mod dial_http_client {
         dead_code,
         missing_docs,
         clippy::wildcard_imports,
-        clippy::let_unit_value,
+        clippy::let_unit_value
     )]
     use ::sampan::__codegen::tonic::codegen::*;
     use ::sampan::__codegen::tonic::codegen::http::Uri;
     /// Has a method of the name of what Sampan adds.
     #[derive(Debug, Clone)]
     pub struct DialHttpClient<T> {
-        inner: ::sampan::__codegen::tonic::client::Grpc<T>,
-        max_decoding_message_size: ::sampan::__codegen::MaxDecodingMessageSize,
+        inner: ::sampan::__codegen::glue::Client<T>,
     }
     impl<T> DialHttpClient<T>
     where
@@ -1098,23 +717,19 @@ pub mod dial_http_client {
         T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
         <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
     {
+        /// A client that calls by `inner`: a channel, or layers around one.
         pub fn new(inner: T) -> Self {
-            let inner = ::sampan::__codegen::tonic::client::Grpc::new(inner);
             Self {
-                inner,
-                max_decoding_message_size: Default::default(),
+                inner: ::sampan::__codegen::glue::Client::new(inner),
             }
         }
+        /// A client whose requests name the scheme and authority of `origin`.
         pub fn with_origin(inner: T, origin: Uri) -> Self {
-            let inner = ::sampan::__codegen::tonic::client::Grpc::with_origin(
-                inner,
-                origin,
-            );
             Self {
-                inner,
-                max_decoding_message_size: Default::default(),
+                inner: ::sampan::__codegen::glue::Client::with_origin(inner, origin),
             }
         }
+        /// A client whose calls `interceptor` sees, and may change or refuse.
         pub fn with_interceptor<F>(
             inner: T,
             interceptor: F,
@@ -1122,7 +737,7 @@ pub mod dial_http_client {
         where
             F: ::sampan::__codegen::tonic::service::Interceptor,
             T::ResponseBody: Default,
-            T: ::sampan::__codegen::tonic::codegen::Service<
+            T: Service<
                 http::Request<::sampan::__codegen::tonic::body::Body>,
                 Response = http::Response<
                     <T as ::sampan::__codegen::tonic::client::GrpcService<
@@ -1130,45 +745,39 @@ pub mod dial_http_client {
                     >>::ResponseBody,
                 >,
             >,
-            <T as ::sampan::__codegen::tonic::codegen::Service<
+            <T as Service<
                 http::Request<::sampan::__codegen::tonic::body::Body>,
             >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
         {
             DialHttpClient::new(InterceptedService::new(inner, interceptor))
         }
-        /// Compress requests with the given encoding.
-        ///
-        /// This requires the server to support it otherwise it might respond with an
-        /// error.
+        /// Compresses requests. A server that does not know the encoding refuses them.
         #[must_use]
-        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
-            self.inner = self.inner.send_compressed(encoding);
-            self
+        pub fn send_compressed(self, encoding: CompressionEncoding) -> Self {
+            Self {
+                inner: self.inner.send_compressed(encoding),
+            }
         }
-        /// Enable decompressing responses.
+        /// Takes answers that are compressed so.
         #[must_use]
-        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
-            self.inner = self.inner.accept_compressed(encoding);
-            self
+        pub fn accept_compressed(self, encoding: CompressionEncoding) -> Self {
+            Self {
+                inner: self.inner.accept_compressed(encoding),
+            }
         }
-        /// Limits the maximum size of a decoded message.
-        ///
-        /// Default: `4MB`
+        /// The largest message that is taken. Default: 4 MiB.
         #[must_use]
-        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
-            self.max_decoding_message_size = ::sampan::__codegen::MaxDecodingMessageSize(
-                limit,
-            );
-            self.inner = self.inner.max_decoding_message_size(limit);
-            self
+        pub fn max_decoding_message_size(self, limit: usize) -> Self {
+            Self {
+                inner: self.inner.max_decoding_message_size(limit),
+            }
         }
-        /// Limits the maximum size of an encoded message.
-        ///
-        /// Default: `usize::MAX`
+        /// The largest message that is sent. Default: any.
         #[must_use]
-        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
-            self.inner = self.inner.max_encoding_message_size(limit);
-            self
+        pub fn max_encoding_message_size(self, limit: usize) -> Self {
+            Self {
+                inner: self.inner.max_encoding_message_size(limit),
+            }
         }
         pub async fn dial(
             &mut self,
@@ -1177,21 +786,12 @@ pub mod dial_http_client {
             ::sampan::__codegen::tonic::Response<super::Self_>,
             ::sampan::__codegen::tonic::Status,
         > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    ::sampan::__codegen::tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = ::sampan::__codegen::tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/golden.v1.DialHTTP/Dial");
-            let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new("golden.v1.DialHTTP", "Dial"));
-            req.extensions_mut().insert(&super::dial_http_methods::DIAL);
-            req.extensions_mut().insert(self.max_decoding_message_size);
-            self.inner.unary(req, path, codec).await
+            static RPC: ::sampan::__codegen::glue::Rpc = ::sampan::__codegen::glue::Rpc::new(
+                "golden.v1.DialHTTP",
+                "Dial",
+                &super::dial_http_methods::DIAL,
+            );
+            self.inner.unary(request.into_request(), &RPC).await
         }
     }
     impl DialHttpClient<::sampan::__codegen::Channel> {
@@ -1222,7 +822,7 @@ pub mod dial_http_server {
         dead_code,
         missing_docs,
         clippy::wildcard_imports,
-        clippy::let_unit_value,
+        clippy::let_unit_value
     )]
     use ::sampan::__codegen::tonic::codegen::*;
     /// Generated trait containing gRPC methods that should be implemented for use with DialHttpServer.
@@ -1240,24 +840,21 @@ pub mod dial_http_server {
     #[derive(Debug)]
     pub struct DialHttpServer<T> {
         inner: Arc<T>,
-        accept_compression_encodings: EnabledCompressionEncodings,
-        send_compression_encodings: EnabledCompressionEncodings,
-        max_decoding_message_size: Option<usize>,
-        max_encoding_message_size: Option<usize>,
+        settings: ::sampan::__codegen::glue::server::Settings,
     }
     impl<T> DialHttpServer<T> {
+        /// A server of the service that `inner` implements.
         pub fn new(inner: T) -> Self {
             Self::from_arc(Arc::new(inner))
         }
+        /// A server that shares `inner`.
         pub fn from_arc(inner: Arc<T>) -> Self {
             Self {
                 inner,
-                accept_compression_encodings: Default::default(),
-                send_compression_encodings: Default::default(),
-                max_decoding_message_size: None,
-                max_encoding_message_size: None,
+                settings: Default::default(),
             }
         }
+        /// A server whose calls `interceptor` sees, and may change or refuse.
         pub fn with_interceptor<F>(
             inner: T,
             interceptor: F,
@@ -1267,43 +864,38 @@ pub mod dial_http_server {
         {
             InterceptedService::new(Self::new(inner), interceptor)
         }
-        /// Enable decompressing requests with the given encoding.
+        /// Takes requests that are compressed so.
         #[must_use]
         pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
-            self.accept_compression_encodings.enable(encoding);
+            self.settings.accept_compressed(encoding);
             self
         }
-        /// Compress responses with the given encoding, if the client supports it.
+        /// Compresses answers for callers that take the encoding.
         #[must_use]
         pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
-            self.send_compression_encodings.enable(encoding);
+            self.settings.send_compressed(encoding);
             self
         }
-        /// Limits the maximum size of a decoded message.
-        ///
-        /// Default: `4MB`
+        /// The largest message that is taken. Default: 4 MiB.
         #[must_use]
         pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
-            self.max_decoding_message_size = Some(limit);
+            self.settings.max_decoding_message_size(limit);
             self
         }
-        /// Limits the maximum size of an encoded message.
-        ///
-        /// Default: `usize::MAX`
+        /// The largest message that is sent. Default: any.
         #[must_use]
         pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
-            self.max_encoding_message_size = Some(limit);
+            self.settings.max_encoding_message_size(limit);
             self
         }
     }
-    impl<T, B> ::sampan::__codegen::tonic::codegen::Service<http::Request<B>>
-    for DialHttpServer<T>
+    impl<T, B> Service<http::Request<B>> for DialHttpServer<T>
     where
         T: DialHttp,
         B: Body + std::marker::Send + 'static,
         B::Error: Into<StdError> + std::marker::Send + 'static,
     {
-        type Response = http::Response<::sampan::__codegen::tonic::body::Body>;
+        type Response = http::Response<::sampan::__codegen::glue::Body>;
         type Error = std::convert::Infallible;
         type Future = BoxFuture<Self::Response, Self::Error>;
         fn poll_ready(
@@ -1315,84 +907,24 @@ pub mod dial_http_server {
         fn call(&mut self, req: http::Request<B>) -> Self::Future {
             match req.uri().path() {
                 "/golden.v1.DialHTTP/Dial" => {
-                    #[allow(non_camel_case_types)]
-                    struct DialSvc<T: DialHttp>(pub Arc<T>);
-                    impl<
-                        T: DialHttp,
-                    > ::sampan::__codegen::tonic::server::UnaryService<super::Self_>
-                    for DialSvc<T> {
-                        type Response = super::Self_;
-                        type Future = BoxFuture<
-                            ::sampan::__codegen::tonic::Response<Self::Response>,
-                            ::sampan::__codegen::tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: ::sampan::__codegen::tonic::Request<super::Self_>,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as DialHttp>::dial(&inner, request).await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = DialSvc(inner);
-                        let codec = ::sampan::__codegen::tonic_prost::ProstCodec::default();
-                        let mut grpc = ::sampan::__codegen::tonic::server::Grpc::new(
-                                codec,
-                            )
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.unary(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
+                    let inner = Arc::clone(&self.inner);
+                    ::sampan::__codegen::glue::server::unary(
+                        self.settings,
+                        req,
+                        move |request| async move {
+                            <T as DialHttp>::dial(&inner, request).await
+                        },
+                    )
                 }
-                _ => {
-                    Box::pin(async move {
-                        let mut response = http::Response::new(
-                            ::sampan::__codegen::tonic::body::Body::default(),
-                        );
-                        let headers = response.headers_mut();
-                        headers
-                            .insert(
-                                ::sampan::__codegen::tonic::Status::GRPC_STATUS,
-                                (::sampan::__codegen::tonic::Code::Unimplemented as i32)
-                                    .into(),
-                            );
-                        headers
-                            .insert(
-                                http::header::CONTENT_TYPE,
-                                ::sampan::__codegen::tonic::metadata::GRPC_CONTENT_TYPE,
-                            );
-                        Ok(response)
-                    })
-                }
+                _ => ::sampan::__codegen::glue::server::unimplemented(),
             }
         }
     }
     impl<T> Clone for DialHttpServer<T> {
         fn clone(&self) -> Self {
-            let inner = self.inner.clone();
             Self {
-                inner,
-                accept_compression_encodings: self.accept_compression_encodings,
-                send_compression_encodings: self.send_compression_encodings,
-                max_decoding_message_size: self.max_decoding_message_size,
-                max_encoding_message_size: self.max_encoding_message_size,
+                inner: Arc::clone(&self.inner),
+                settings: self.settings,
             }
         }
     }

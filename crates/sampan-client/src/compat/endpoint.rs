@@ -13,7 +13,7 @@ use crate::{
 };
 use bytes::Bytes;
 use http::{HeaderValue, Uri, uri::InvalidUri};
-use sampan_transport::{Address, ClientTls, ConnectSettings, TcpKeepalive, rt};
+use sampan_transport::{Address, ClientTls, ConnectSettings, RouteHead, TcpKeepalive, rt};
 use std::{
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
@@ -184,9 +184,9 @@ impl Endpoint {
         self
     }
 
-    /// Sizes windows by the bandwidth that is measured. Default off.
-    pub const fn http2_adaptive_window(mut self, enabled: bool) -> Self {
-        self.connect.http2.adaptive_window = enabled;
+    /// Has no effect: windows are as large as they are set, which is faster on a local network
+    /// than windows that follow the measured bandwidth.
+    pub const fn http2_adaptive_window(self, _enabled: bool) -> Self {
         self
     }
 
@@ -396,9 +396,11 @@ impl Route {
     /// Stands for a place whose settings are wrong.
     fn broken(error: Error) -> Self {
         Self {
-            scheme: http::uri::Scheme::HTTP,
-            authority: http::uri::Authority::from_static("localhost"),
-            user_agent: HeaderValue::from_static("sampan"),
+            head: RouteHead {
+                scheme: http::uri::Scheme::HTTP,
+                authority: HeaderValue::from_static("localhost"),
+                user_agent: HeaderValue::from_static("sampan"),
+            },
             connect: ConnectSettings::default(),
             connector: Connector::Broken(error),
         }

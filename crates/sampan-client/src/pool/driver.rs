@@ -1,7 +1,7 @@
 //! The task that resolves: when calls begin, every few seconds while they go on, when a
 //! connection is lost, and not while nobody uses the channel.
 
-use super::{Members, Pool, Source, member};
+use super::{Pool, Source, State, shard::Shard};
 use crate::{
     backoff::{Backoff, BackoffPolicy},
     resolve::{Resolve, ResolveError},
@@ -28,8 +28,8 @@ pub(super) struct Driver {
     pool: Arc<Pool>,
     source: Source,
     failures: Backoff,
-    /// Picks at the last look.
-    seen_picks: u64,
+    /// Calls that had waited at the last look.
+    seen_waits: u64,
 }
 
 // === impl Driver ===
@@ -40,7 +40,7 @@ impl Driver {
             pool,
             source,
             failures: Backoff::new(BackoffPolicy::IN_CLUSTER),
-            seen_picks: 0,
+            seen_waits: 0,
         }
     }
 
@@ -57,23 +57,23 @@ impl Driver {
     async fn resolve(&mut self) -> Duration {
         let resolvers = self.source.resolvers();
         let answers = join_all(resolvers.iter().map(Resolve::resolve)).await;
-        let is_first = self.pool.lock().members.is_empty();
+        let is_first = self.pool.lock().endpoints.list().is_empty();
         match settle(answers, is_first) {
             Ok(sites) => {
                 self.failures.reset();
                 let now = Instant::now();
                 let pool = &self.pool;
-                pool.update(|members| {
-                    members.replace(sites, now, |endpoint| {
-                        let task = member::keep_connected(Arc::clone(pool), endpoint);
-                        tokio::spawn(task).abort_handle()
-                    });
+                pool.update(|state| {
+                    state.endpoints.replace(sites, now);
+                    for shard in &mut state.shards {
+                        shard.follow(pool, &state.endpoints);
+                    }
                 });
                 jittered(POLL)
             }
             Err(error) => {
                 tracing::debug!(error = &error as &dyn std::error::Error, "lookup failed");
-                self.pool.update(|members| members.unresolved(error));
+                self.pool.update(|state| state.endpoints.unresolved(error));
                 let wait = self.failures.failed(&mut rand::rng());
                 if is_first { wait } else { wait.max(FLOOR) }
             }
@@ -98,8 +98,11 @@ impl Driver {
         let pool = Arc::clone(&self.pool);
         let mut in_use = pool.in_use.subscribe();
         pool.in_use.send_replace(false);
-        pool.update(Members::rest);
-        pool.rests.store(true, Ordering::SeqCst);
+        pool.update(|state| {
+            state.endpoints.rest();
+            state.shards.iter_mut().for_each(Shard::rest);
+        });
+        pool.is_asleep.store(true, Ordering::SeqCst);
         // A call may have come between the last look and the flag.
         if self.is_used() {
             pool.wake();
@@ -114,17 +117,30 @@ impl Driver {
                 () = self.source.changed() => {}
                 () = &mut idle, if !is_idle => {
                     is_idle = true;
-                    pool.update(Members::clear);
+                    pool.update(State::clear);
                 }
             }
         }
     }
 
-    /// Whether there were calls since the last look, or are some now.
+    /// Whether there were calls since the last look, or are some now. Runtimes that make none
+    /// for long lose their connections.
     fn is_used(&mut self) -> bool {
-        let picks = self.pool.picks.load(Ordering::SeqCst);
-        let are_new = mem::replace(&mut self.seen_picks, picks) != picks;
-        are_new || self.pool.lock().members.calls_in_flight()
+        let waits = self.pool.waits.load(Ordering::SeqCst);
+        let mut is_used = mem::replace(&mut self.seen_waits, waits) != waits;
+        let now = Instant::now();
+        let mut state = self.pool.lock();
+        for shard in &mut state.shards {
+            is_used |= shard.was_used(now);
+        }
+        let is_idle = |shard: &Shard| shard.unused_for(now) >= IDLE;
+        let are_idle = state.shards.iter().any(is_idle);
+        is_used |= state.endpoints.calls_in_flight();
+        drop(state);
+        if is_used && are_idle {
+            self.pool.update(|state| state.end_shards(is_idle));
+        }
+        is_used
     }
 }
 

@@ -1,214 +1,111 @@
-//! One endpoint in the pool, and the task that keeps its connection.
+//! One endpoint on one runtime, and the task that keeps its connections.
+//!
+//! One connection is enough until a server takes no more streams on it; then there are more, up
+//! to ten, and those beyond the first go again when calls need them no more. Source: gRFC A105.
 
-use super::{Pool, View};
+use super::{Pool, shard::Local};
 use crate::{
-    EndpointSnapshot, Error,
+    Error,
     backoff::BackoffPolicy,
     endpoint::{Endpoint, Live},
     error::BoxError,
-    resolve::ResolveError,
-    site::Site,
     subchannel::Subchannel,
 };
-use sampan_transport::ConnectError;
-use std::{sync::Arc, time::Duration};
-use tokio::{task::AbortHandle, time::Instant};
+use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
+use sampan_transport::{ConnectError, Connection};
+use std::{
+    pin::Pin,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+use tokio::{
+    sync::Notify,
+    task::AbortHandle,
+    time::{Instant, interval_at},
+};
 
-/// The endpoints there are, sorted by address.
-#[derive(Debug, Default)]
-pub(super) struct Members {
-    list: Vec<Member>,
-    /// Why the places could not be resolved, while no endpoint is known.
-    unresolved: Option<Error>,
-}
+const MAX_CONNECTIONS: usize = 10;
+/// A connection beyond the first is closed when no call began on it for this to twice this.
+const SPARE_IDLE: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
 pub(super) struct Member {
-    endpoint: Arc<Endpoint>,
-    subchannel: Subchannel,
-    live: Option<Arc<Live>>,
-    failure: Option<Error>,
-    task: AbortHandle,
+    pub(super) endpoint: Arc<Endpoint>,
+    pub(super) subchannel: Subchannel,
+    pub(super) lives: Vec<Arc<Live>>,
+    pub(super) more: Arc<Notify>,
+    pub(super) failure: Option<Error>,
+    pub(super) task: AbortHandle,
 }
 
-// === impl Members ===
+/// What the task of a member works with.
+struct Upkeep {
+    pool: Arc<Pool>,
+    local: Arc<Local>,
+    endpoint: Arc<Endpoint>,
+}
 
-impl Members {
-    /// Takes `sites` as the whole set: new ones are connected by `start`, those that stay keep
-    /// their connections, removed ones only finish their calls.
-    pub(super) fn replace(
-        &mut self,
-        mut sites: Vec<Site>,
-        now: Instant,
-        start: impl Fn(Arc<Endpoint>) -> AbortHandle,
-    ) {
-        self.unresolved = None;
-        self.list.retain(|member| {
-            let stays = sites.contains(&member.endpoint.site);
-            if !stays {
-                member.task.abort();
-            }
-            stays
-        });
-        sites.retain(|site| !self.list.iter().any(|member| member.endpoint.site == *site));
-        let are_near = sites.iter().all(Site::is_near)
-            && self
-                .list
-                .iter()
-                .all(|member| member.endpoint.site.is_near());
-        let policy = if are_near {
-            BackoffPolicy::IN_CLUSTER
-        } else {
-            BackoffPolicy::FAR
-        };
-        for site in sites {
-            let endpoint = Arc::new(Endpoint::new(site, now));
-            self.list.push(Member {
-                task: start(Arc::clone(&endpoint)),
-                endpoint,
-                subchannel: Subchannel::new(policy),
-                live: None,
-                failure: None,
-            });
+/// Weak, so that a connection that nobody needs closes when it is let go of.
+type Closing = Pin<Box<dyn Future<Output = Weak<Live>> + Send>>;
+
+// === impl Member ===
+
+impl Member {
+    pub(super) fn new(endpoint: Arc<Endpoint>, backoff: BackoffPolicy, task: AbortHandle) -> Self {
+        Self {
+            endpoint,
+            subchannel: Subchannel::new(backoff),
+            lives: Vec::new(),
+            more: Arc::default(),
+            failure: None,
+            task,
         }
-        self.list
-            .sort_by(|a, b| a.endpoint.site.address.cmp(&b.endpoint.site.address));
     }
 
-    /// No endpoint is known, for this reason. Endpoints that are known stay.
-    pub(super) fn unresolved(&mut self, error: ResolveError) {
-        let hint = error.hint();
-        let error = Error::connect("no endpoint is known")
-            .with_source(error)
-            .with_hint(Some(hint));
-        self.unresolved = Some(error);
+    pub(super) fn is_failing(&self) -> bool {
+        self.subchannel.is_failing()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.list.is_empty()
-    }
-
-    pub(super) fn clear(&mut self) {
-        for member in self.list.drain(..) {
-            member.task.abort();
-        }
-        self.unresolved = None;
-    }
-
-    /// Nobody uses the channel: failures are forgotten.
     pub(super) fn rest(&mut self) {
-        self.unresolved = None;
-        for member in &mut self.list {
-            if member.live.is_none() {
-                member.subchannel.on_rest();
-            }
+        if self.lives.is_empty() {
+            self.subchannel.on_rest();
         }
-    }
-
-    pub(super) fn calls_in_flight(&self) -> bool {
-        self.list
-            .iter()
-            .any(|member| member.endpoint.in_flight() > 0)
-    }
-
-    pub(super) fn snapshots(&self, now: Instant) -> Vec<EndpointSnapshot> {
-        self.list
-            .iter()
-            .map(|member| member.endpoint.snapshot(member.subchannel.state(), now))
-            .collect()
-    }
-
-    /// What calls get to see.
-    pub(super) fn view(&self, name: &str) -> View {
-        let ready: Vec<_> = self
-            .list
-            .iter()
-            .filter_map(|member| member.live.clone())
-            .collect();
-        let failure = if !ready.is_empty() {
-            None
-        } else if self.list.is_empty() {
-            self.unresolved.clone()
-        } else if self
-            .list
-            .iter()
-            .all(|member| member.subchannel.is_failing())
-        {
-            self.all_failed(name)
-        } else {
-            None
-        };
-        View { ready, failure }
-    }
-
-    fn all_failed(&self, name: &str) -> Option<Error> {
-        let mut failures = self.list.iter().filter_map(|member| member.failure.clone());
-        let first = failures.next()?;
-        let what = match failures.count() {
-            // A target that is an address stands in the failure already.
-            0 if self.list.iter().any(|one| one.endpoint.label() == name) => {
-                "cannot connect".to_owned()
-            }
-            0 => format!("cannot connect to {name}"),
-            more => format!("cannot connect to any of {} endpoints of {name}", more + 1),
-        };
-        Some(Error::connect(what).with_source(first))
-    }
-
-    fn find(&mut self, endpoint: &Arc<Endpoint>) -> Option<&mut Member> {
-        self.list
-            .iter_mut()
-            .find(|member| Arc::ptr_eq(&member.endpoint, endpoint))
     }
 }
 
 /// Keeps one endpoint connected while the channel is in use.
-pub(super) async fn keep_connected(pool: Arc<Pool>, endpoint: Arc<Endpoint>) {
+pub(super) async fn keep_connected(pool: Arc<Pool>, local: Arc<Local>, endpoint: Arc<Endpoint>) {
     let mut in_use = pool.in_use.subscribe();
+    let upkeep = Upkeep {
+        pool,
+        local,
+        endpoint,
+    };
     loop {
         // Its sender lives in the pool.
         if in_use.wait_for(|in_use| *in_use).await.is_err() {
             return;
         }
-        pool.update_member(&endpoint, |member| member.subchannel.on_connect());
-        let pause = match endpoint.site.connect().await {
+        upkeep.update(|member| member.subchannel.on_connect());
+        let pause = match upkeep.endpoint.site.connect().await {
             Err(error) => {
-                tracing::debug!(
-                    endpoint = endpoint.label(),
-                    error = &*error,
-                    "connect failed"
-                );
-                let failure = connect_failure(&endpoint, error);
-                pool.update_member(&endpoint, |member| {
+                let failure = upkeep.failed(error);
+                upkeep.update(|member| {
                     member.failure = Some(failure);
                     member.subchannel.on_failed(&mut rand::rng())
                 })
             }
             Ok(connection) => {
                 let since = Instant::now();
-                let closed = connection.closed();
-                let live = Arc::new(Live::new(Arc::clone(&endpoint), connection));
-                let shown = Arc::clone(&live);
-                pool.update_member(&endpoint, |member| {
-                    member.live = Some(shown);
-                    member.failure = None;
-                    member.subchannel.on_connected();
-                });
-                closed.await;
-                tracing::debug!(
-                    endpoint = endpoint.label(),
-                    "connection takes no more calls"
-                );
-                pool.update_member(&endpoint, |member| {
-                    member.live = None;
-                    let has_answered = live.has_answered();
+                let has_answered = upkeep.serve(connection).await;
+                upkeep.update(|member| {
                     member
                         .subchannel
                         .on_lost(since.elapsed(), has_answered, &mut rand::rng())
                 })
             }
         };
-        pool.lost.notify_one();
+        upkeep.pool.lost.notify_one();
         tokio::select! {
             () = tokio::time::sleep(pause.unwrap_or(Duration::ZERO)) => {}
             // Whoever needs the channel next does not wait for an old failure's pause.
@@ -217,24 +114,129 @@ pub(super) async fn keep_connected(pool: Arc<Pool>, endpoint: Arc<Endpoint>) {
     }
 }
 
-fn connect_failure(endpoint: &Endpoint, error: BoxError) -> Error {
-    let hint = error
-        .downcast_ref::<ConnectError>()
-        .and_then(ConnectError::hint);
-    Error::connect(endpoint.label())
-        .with_source(error)
-        .with_hint(hint)
+/// Before the view changes: whoever asked for more looks again then, and asks again.
+fn forget(more: &Notify) {
+    let _ = more.notified().now_or_never();
 }
 
-// === impl Pool ===
+// === impl Upkeep ===
 
-impl Pool {
-    /// Changes one member, unless it was removed meanwhile.
-    fn update_member<R>(
+impl Upkeep {
+    /// Shows the connection to calls, and others as they need them, until the last is lost.
+    /// Gives whether any of them was of use.
+    async fn serve(&self, first: Connection) -> bool {
+        let mut open = FuturesUnordered::new();
+        let mut connecting = None;
+        let Some(more) = self.show(first, &mut open, |member| {
+            member.failure = None;
+            member.subchannel.on_connected();
+            Arc::clone(&member.more)
+        }) else {
+            return true;
+        };
+        let mut spare_check = interval_at(Instant::now() + SPARE_IDLE, SPARE_IDLE);
+        let mut has_answered = false;
+        loop {
+            tokio::select! {
+                Some(live) = open.next() => {
+                    let Some(live) = live.upgrade() else {
+                        continue;
+                    };
+                    has_answered |= live.has_answered();
+                    forget(&more);
+                    if self.is_last(&live) {
+                        return has_answered;
+                    }
+                }
+                () = more.notified(), if connecting.is_none() && open.len() < MAX_CONNECTIONS => {
+                    connecting = Some(Box::pin(self.endpoint.site.connect()));
+                }
+                Some(result) = async {
+                    match &mut connecting {
+                        Some(connecting) => Some(connecting.await),
+                        None => None,
+                    }
+                } => {
+                    connecting = None;
+                    forget(&more);
+                    match result {
+                        Ok(connection) => drop(self.show(connection, &mut open, |_| ())),
+                        Err(error) => drop(self.failed(error)),
+                    }
+                }
+                _ = spare_check.tick(), if open.len() > 1 => {
+                    forget(&more);
+                    self.drop_spares();
+                }
+            }
+        }
+    }
+
+    fn show<R>(
         &self,
-        endpoint: &Arc<Endpoint>,
+        connection: Connection,
+        open: &mut FuturesUnordered<Closing>,
         change: impl FnOnce(&mut Member) -> R,
     ) -> Option<R> {
-        self.update(|members| members.find(endpoint).map(change))
+        let closed = connection.closed();
+        let timers = Arc::clone(&self.local.timers);
+        let live = Arc::new(Live::new(Arc::clone(&self.endpoint), connection, timers));
+        let shown = Arc::clone(&live);
+        let result = self.update(|member| {
+            member.lives.push(shown);
+            change(member)
+        });
+        let live = Arc::downgrade(&live);
+        open.push(Box::pin(async move {
+            closed.await;
+            live
+        }));
+        result
+    }
+
+    /// Takes out a connection that is lost; gives whether it was the last.
+    fn is_last(&self, live: &Arc<Live>) -> bool {
+        tracing::debug!(
+            endpoint = self.endpoint.label(),
+            "connection takes no more calls"
+        );
+        let is_last = self.update(|member| {
+            member.lives.retain(|one| !Arc::ptr_eq(one, live));
+            member.lives.is_empty()
+        });
+        is_last.unwrap_or(true)
+    }
+
+    /// Lets go of connections beyond the first that no call began on for a while.
+    fn drop_spares(&self) {
+        self.update(|member| {
+            let mut is_first = true;
+            member.lives.retain(|live| {
+                let was_used = live.was_used();
+                std::mem::take(&mut is_first) || was_used
+            });
+        });
+    }
+
+    fn failed(&self, error: BoxError) -> Error {
+        tracing::debug!(
+            endpoint = self.endpoint.label(),
+            error = &*error,
+            "connect failed"
+        );
+        let hint = error
+            .downcast_ref::<ConnectError>()
+            .and_then(ConnectError::hint);
+        Error::connect(self.endpoint.label())
+            .with_source(error)
+            .with_hint(hint)
+    }
+
+    /// Changes the member, unless it was removed meanwhile.
+    fn update<R>(&self, change: impl FnOnce(&mut Member) -> R) -> Option<R> {
+        self.pool.update(|state| {
+            let shard = state.shard(&self.local)?;
+            shard.find(&self.endpoint).map(change)
+        })
     }
 }

@@ -1,32 +1,59 @@
 //! What calls see of a pool.
 
-use super::Live;
-use crate::{Error, balance::Pick};
+use super::{Live, shard::Local};
+use crate::{Error, balance::Candidate};
 use std::sync::Arc;
+use tokio::{runtime, sync::Notify};
 
-/// One state of the pool, never changed once calls can see it.
+/// What one runtime's calls see, never changed once they can see it.
 #[derive(Debug)]
 pub(super) struct View {
-    pub(super) ready: Vec<Arc<Live>>,
+    pub(super) runtime: runtime::Id,
+    pub(super) local: Arc<Local>,
+    pub(super) ready: Vec<Ready>,
     /// Why no endpoint can be had, when none can.
     pub(super) failure: Option<Error>,
+}
+
+/// An endpoint that is connected.
+#[derive(Debug)]
+pub(super) struct Ready {
+    /// Never empty. Calls fill the first before they take the next, so that those which are
+    /// not needed any more fall idle.
+    pub(super) lives: Vec<Arc<Live>>,
+    /// Asks for one more connection.
+    pub(super) more: Arc<Notify>,
 }
 
 // === impl View ===
 
 impl View {
-    pub(super) const fn idle() -> Self {
-        Self {
-            ready: Vec::new(),
-            failure: None,
+    /// The view of the runtime that this is called on. A thread of no runtime may use any
+    /// runtime's connections.
+    pub(super) fn here(views: &[Self]) -> Option<&Self> {
+        match runtime::Handle::try_current() {
+            Ok(here) => views.iter().find(|view| view.runtime == here.id()),
+            Err(_) => views.first(),
         }
     }
+}
 
-    /// What to do when no ready endpoint is alive.
-    pub(super) fn otherwise(&self) -> Pick {
-        match &self.failure {
-            Some(error) => Pick::Fail(error.clone()),
-            None => Pick::Queue,
-        }
+// === impl Ready ===
+
+impl Ready {
+    pub(super) fn alive(&self) -> impl Iterator<Item = &Arc<Live>> {
+        self.lives
+            .iter()
+            .filter(|live| !live.connection.is_closed())
+    }
+}
+
+impl Candidate for Ready {
+    fn is_alive(&self) -> bool {
+        self.alive().next().is_some()
+    }
+
+    fn in_flight(&self) -> u32 {
+        self.lives[0].endpoint.in_flight()
     }
 }

@@ -1,9 +1,6 @@
 //! How much of the requests under way is kept, to be sent again.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering::Relaxed},
-};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// What one channel keeps. Source: gRFC A6, "Memory Management (Buffering)".
 #[derive(Debug, Default)]
@@ -11,37 +8,34 @@ pub(crate) struct ReplayBudget {
     kept: AtomicUsize,
 }
 
-/// Bytes that are kept; given back when dropped.
-#[derive(Debug)]
-pub(crate) struct Kept {
-    budget: Arc<ReplayBudget>,
-    len: usize,
-}
-
+/// Not more than a call takes anyway: not counted.
+const SMALL: usize = 1 << 10;
 const MAX_PER_CALL: usize = 256 << 10;
 const MAX_PER_CHANNEL: usize = 16 << 20;
 
 // === impl ReplayBudget ===
 
 impl ReplayBudget {
-    /// Keeps `len` bytes, if that is not too many. Without it the call cannot be sent again.
-    pub(crate) fn keep(self: &Arc<Self>, len: usize) -> Option<Kept> {
-        if len > MAX_PER_CALL {
-            return None;
+    /// Whether a call may keep `len` bytes, until it gives them back. Without them it cannot be
+    /// sent again.
+    pub(crate) fn keep(&self, len: usize) -> bool {
+        if len <= SMALL {
+            return true;
         }
-        let kept = Kept {
-            budget: Arc::clone(self),
-            len,
-        };
-        // Dropping it gives the bytes back.
-        let before = self.kept.fetch_add(len, Relaxed);
-        (before + len <= MAX_PER_CHANNEL).then_some(kept)
+        if len > MAX_PER_CALL {
+            return false;
+        }
+        let fits = self.kept.fetch_add(len, Relaxed) + len <= MAX_PER_CHANNEL;
+        if !fits {
+            self.give_back(len);
+        }
+        fits
     }
-}
 
-impl Drop for Kept {
-    fn drop(&mut self) {
-        self.budget.kept.fetch_sub(self.len, Relaxed);
+    pub(crate) fn give_back(&self, len: usize) {
+        if len > SMALL {
+            self.kept.fetch_sub(len, Relaxed);
+        }
     }
 }
 
@@ -51,12 +45,12 @@ mod tests {
 
     #[test]
     fn a_call_and_a_channel_keep_no_more_than_their_share() {
-        let budget = Arc::new(ReplayBudget::default());
-        assert!(budget.keep(MAX_PER_CALL + 1).is_none());
-        let kept: Vec<_> = std::iter::from_fn(|| budget.keep(MAX_PER_CALL)).collect();
-        assert_eq!(kept.len(), MAX_PER_CHANNEL / MAX_PER_CALL);
-        drop(kept);
-        assert_eq!(budget.kept.load(Relaxed), 0);
-        assert!(budget.keep(MAX_PER_CALL).is_some());
+        let budget = ReplayBudget::default();
+        assert!(!budget.keep(MAX_PER_CALL + 1));
+        let calls = (0..).take_while(|_| budget.keep(MAX_PER_CALL)).count();
+        assert_eq!(calls, MAX_PER_CHANNEL / MAX_PER_CALL);
+        budget.give_back(MAX_PER_CALL);
+        assert!(budget.keep(MAX_PER_CALL));
+        assert!(!budget.keep(SMALL + 1) && budget.keep(SMALL));
     }
 }

@@ -33,6 +33,29 @@ async fn a_call_that_is_never_answered_ends_at_its_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn calls_of_a_connected_channel_end_each_at_its_own_deadline() {
+    let silent = handler(|_| std::future::pending());
+    let channel = in_memory(&memory_endpoint(), silent);
+    channel.connect().await.unwrap();
+    // In no order, and more limits than are usual.
+    let calls = (0..40u64).map(|number| {
+        let limit = Duration::from_millis(10 + number * 7 % 40 * 5);
+        let mut request = Request::new(String::new());
+        request.set_timeout(limit);
+        let channel = channel.clone();
+        async move {
+            let start = Instant::now();
+            let status = send(&channel, request).await.unwrap_err();
+            assert_eq!(status.code(), Code::DeadlineExceeded, "{status:?}");
+            assert_eq!(start.elapsed(), limit);
+        }
+    });
+    futures_util::future::join_all(calls).await;
+    assert_eq!(channel.endpoints()[0].in_flight, 0);
+    assert_eq!(channel.endpoints()[0].failed_attempts, 40);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_deadline_holds_to_the_last_trailer() {
     let stalls = handler(|_| async {
         use futures_util::StreamExt;

@@ -3,16 +3,17 @@
 use crate::support::*;
 use sampan_client::Channel;
 use std::{sync::mpsc, time::Duration};
+use tokio::sync::watch;
 
-fn runtime() -> tokio::runtime::Runtime {
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap()
 }
 
-/// A server on a thread and a runtime of its own.
-fn server_aside() -> (String, impl Drop) {
+/// A server on a thread and a runtime of its own, with the number of its connections.
+pub(crate) fn server_aside(handler: Handler) -> (String, watch::Receiver<usize>, impl Drop) {
     struct Stop(Option<tokio::sync::oneshot::Sender<()>>);
     impl Drop for Stop {
         fn drop(&mut self) {
@@ -23,17 +24,19 @@ fn server_aside() -> (String, impl Drop) {
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     std::thread::spawn(move || {
         runtime().block_on(async {
-            let server = TestServer::start(echo());
-            told.send(server.target()).unwrap();
+            let server = TestServer::start(handler);
+            let open = server.open_connections.clone();
+            told.send((server.target(), open)).unwrap();
             let _ = stopped.await;
         });
     });
-    (tells.recv().unwrap(), Stop(Some(stop)))
+    let (target, open) = tells.recv().unwrap();
+    (target, open, Stop(Some(stop)))
 }
 
 #[test]
 fn one_channel_serves_twenty_runtimes_one_after_another() {
-    let (target, _server) = server_aside();
+    let (target, _open, _server) = server_aside(echo());
     let channel = Channel::dial(target).unwrap();
     for round in 0..20 {
         let text = round.to_string();
@@ -47,7 +50,7 @@ fn one_channel_serves_twenty_runtimes_one_after_another() {
 
 #[test]
 fn calls_that_wait_on_another_runtime_go_on_when_the_first_ends() {
-    let (target, _server) = server_aside();
+    let (target, _open, _server) = server_aside(echo());
     let channel = Channel::dial(target).unwrap();
     let first = runtime();
     first.block_on(say(&channel, "first")).unwrap();

@@ -4,10 +4,12 @@
 
 mod calls;
 mod compat;
+mod connections;
 mod deadlines;
 mod endpoints;
 mod faults;
 mod lifetimes;
 mod names;
 mod retries;
+mod streams;
 mod support;

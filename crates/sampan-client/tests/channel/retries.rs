@@ -272,3 +272,23 @@ async fn resets_have_the_codes_of_the_protocol() {
         assert_eq!(status.code(), code, "{reset}: {status:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_cancelled_at_its_deadline_has_exceeded_it() {
+    let limit = Duration::from_millis(50);
+    for (after, code) in [(49, Code::DeadlineExceeded), (40, Code::Cancelled)] {
+        let channel = through(&memory_endpoint(), move |io| {
+            tokio::spawn(async move {
+                let mut peer = Scripted::start(io).await;
+                while let Some(stream) = peer.next_call().await {
+                    tokio::time::sleep(Duration::from_millis(after)).await;
+                    peer.reset(stream, 8).await;
+                }
+            });
+        });
+        let mut request = Request::new(String::new());
+        request.set_timeout(limit);
+        let status = send(&channel, request).await.unwrap_err();
+        assert_eq!(status.code(), code, "after {after} ms: {status:?}");
+    }
+}

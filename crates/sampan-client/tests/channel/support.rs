@@ -90,6 +90,11 @@ impl TestServer {
     }
 
     pub(crate) fn start_at(address: &Address, handler: Handler) -> Self {
+        Self::start_with(address, handler, ServeSettings::default())
+    }
+
+    pub(crate) fn start_with(address: &Address, handler: Handler, settings: ServeSettings) -> Self {
+        let settings = Arc::new(settings);
         let listener = Listener::bind(address, &ListenSettings::default()).unwrap();
         let address = listener.local_address().clone();
         let (drain, drained) = watch::channel(0);
@@ -103,13 +108,14 @@ impl TestServer {
                 let socket = listener.accept().await;
                 let (peer, handler) = (socket.peer(), counted.clone());
                 let (mut drained, opened) = (drained.clone(), opened.clone());
+                let settings = Arc::clone(&settings);
                 connections.spawn(async move {
                     opened.send_modify(|open| *open += 1);
                     drained.mark_unchanged();
                     let drain = async move {
                         let _ = drained.changed().await;
                     };
-                    serve(socket, peer, handler, drain).await;
+                    serve(socket, peer, handler, &settings, drain).await;
                     opened.send_modify(|open| *open -= 1);
                 });
             }
@@ -144,8 +150,13 @@ fn count(handler: Handler, calls: Arc<AtomicUsize>) -> Handler {
     })
 }
 
-async fn serve<T>(io: T, peer: PeerInfo, handler: Handler, drain: impl Future<Output = ()>)
-where
+async fn serve<T>(
+    io: T,
+    peer: PeerInfo,
+    handler: Handler,
+    settings: &ServeSettings,
+    drain: impl Future<Output = ()>,
+) where
     T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
     let service = tower::service_fn(move |request| {
@@ -153,11 +164,27 @@ where
         async move { Ok::<_, Infallible>(answer.await) }
     });
     // How a connection ends is for the client's side to judge.
-    let _ = serve_connection(io, peer, service, &ServeSettings::default(), drain).await;
+    let _ = serve_connection(io, peer, service, settings, drain).await;
 }
 
 pub(crate) async fn serve_in_memory(io: DuplexStream, handler: Handler) {
-    serve(io, PeerInfo::default(), handler, std::future::pending()).await;
+    serve_in_memory_with(io, handler, &ServeSettings::default()).await;
+}
+
+pub(crate) async fn serve_in_memory_with(
+    io: DuplexStream,
+    handler: Handler,
+    settings: &ServeSettings,
+) {
+    let drain = std::future::pending();
+    serve(io, PeerInfo::default(), handler, settings, drain).await;
+}
+
+/// A server that lets a client have so many calls on a connection at a time.
+pub(crate) fn with_streams(max: u32) -> ServeSettings {
+    let mut settings = ServeSettings::default();
+    settings.http2.max_concurrent_streams = max;
+    settings
 }
 
 /// A channel whose connections are pairs of pipes to `handler`, on the same runtime.

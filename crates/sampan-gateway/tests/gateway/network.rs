@@ -4,7 +4,10 @@ use crate::{
     client::{Codec, Protocol, Shape, Wire},
     talk::{Ask, Talk, before},
 };
+use http::Response;
+use http_body_util::BodyExt;
 use sampan_gateway::Gateway;
+use sampan_middleware::Body;
 use sampan_transport::{PeerInfo, Protocols, ServeSettings, serve_connection};
 use std::{
     net::SocketAddr,
@@ -15,6 +18,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
+use tower::util::MapResponse;
 
 const JSON: Wire = Wire {
     protocol: Protocol::Connect,
@@ -29,6 +33,9 @@ async fn serve(gateway: Gateway) -> SocketAddr {
     tokio::spawn(async move {
         while let Ok((socket, _)) = listener.accept().await {
             let gateway = gateway.clone();
+            let gateway = MapResponse::new(gateway, |answer: Response<Body>| {
+                answer.map(BodyExt::boxed_unsync)
+            });
             tokio::spawn(async move {
                 let settings = ServeSettings {
                     protocols: Protocols::Http1AndHttp2,

@@ -1,118 +1,121 @@
-//! The series of one method.
+//! What is counted of one method.
 
 use prometheus_client::{
-    encoding::EncodeLabelSet,
-    metrics::{
-        counter::Counter,
-        family::{Family, MetricConstructor},
-        gauge::Gauge,
-        histogram::Histogram,
-    },
-    registry::{Registry, Unit},
+    encoding::DescriptorEncoder,
+    metrics::{MetricType, exemplar::Exemplar},
+    registry::Unit,
 };
 use std::{
+    collections::HashMap,
     fmt,
-    sync::{Arc, OnceLock},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 use tonic::Code;
 
-/// All series, from which those of a method are taken.
-#[derive(Clone, Debug)]
-pub(super) struct Series {
-    started: Family<MethodLabel, Counter>,
-    in_flight: Family<MethodLabel, Gauge>,
-    duration: Family<EndLabel, Histogram, Buckets>,
-}
-
-/// What is counted of one method. The histogram of a status begins with its first call.
+/// The counts of a method: three additions per call, and no lock.
 pub(super) struct Method {
-    name: Arc<str>,
-    started: Counter,
-    in_flight: Gauge,
-    duration: [OnceLock<Histogram>; 17],
+    name: Box<str>,
+    started: AtomicU64,
+    /// Those of a status begin with its first call.
+    ended: [OnceLock<Box<Durations>>; 17],
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct MethodLabel {
-    grpc_method: String,
+/// How long the calls took that ended with one status.
+#[derive(Debug)]
+struct Durations {
+    counts: [AtomicU64; BOUNDS.len() + 1],
+    nanos: AtomicU64,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct EndLabel {
-    grpc_method: String,
-    grpc_status: &'static str,
-}
+type NoExemplar<V> = Exemplar<[(&'static str, &'static str); 0], V>;
 
-#[derive(Clone, Copy, Debug)]
-struct Buckets;
-
-/// Upper bounds in seconds. Source: gRFC A66, "Latency buckets".
-const BUCKETS: [f64; 40] = [
-    0.00001, 0.00005, 0.0001, 0.0003, 0.0006, 0.0008, 0.001, 0.002, 0.003, 0.004, 0.005, 0.006,
-    0.008, 0.01, 0.013, 0.016, 0.02, 0.025, 0.03, 0.04, 0.05, 0.065, 0.08, 0.1, 0.13, 0.16, 0.2,
-    0.25, 0.3, 0.4, 0.5, 0.65, 0.8, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0,
-];
-
-// === impl Series ===
-
-impl Series {
-    pub(super) fn register(registry: &mut Registry) -> Self {
-        let series = Self {
-            started: Family::default(),
-            in_flight: Family::default(),
-            duration: Family::new_with_constructor(Buckets),
-        };
-        registry.register(
-            "grpc_server_call_started",
-            "Calls that arrived",
-            series.started.clone(),
-        );
-        registry.register(
-            "grpc_server_calls_in_flight",
-            "Calls that are open now",
-            series.in_flight.clone(),
-        );
-        registry.register_with_unit(
-            "grpc_server_call_duration",
-            "Time from a call's request to its last trailer",
-            Unit::Seconds,
-            series.duration.clone(),
-        );
-        series
+/// Upper bounds in nanoseconds. Source: gRFC A66, "Latency buckets".
+const BOUNDS: [u64; 40] = {
+    let mut bounds = [
+        10,
+        50,
+        100,
+        300,
+        600,
+        800,
+        1_000,
+        2_000,
+        3_000,
+        4_000,
+        5_000,
+        6_000,
+        8_000,
+        10_000,
+        13_000,
+        16_000,
+        20_000,
+        25_000,
+        30_000,
+        40_000,
+        50_000,
+        65_000,
+        80_000,
+        100_000,
+        130_000,
+        160_000,
+        200_000,
+        250_000,
+        300_000,
+        400_000,
+        500_000,
+        650_000,
+        800_000,
+        1_000_000,
+        2_000_000,
+        5_000_000,
+        10_000_000,
+        20_000_000,
+        50_000_000,
+        100_000_000,
+    ];
+    let mut index = 0;
+    while index < bounds.len() {
+        bounds[index] *= 1_000;
+        index += 1;
     }
-
-    pub(super) fn method(&self, name: &str) -> Method {
-        let label = MethodLabel {
-            grpc_method: name.to_owned(),
-        };
-        Method {
-            name: name.into(),
-            started: self.started.get_or_create_owned(&label),
-            in_flight: self.in_flight.get_or_create_owned(&label),
-            duration: Default::default(),
-        }
-    }
-}
+    bounds
+};
 
 // === impl Method ===
 
 impl Method {
-    pub(super) fn start(&self) {
-        self.started.inc();
-        self.in_flight.inc();
+    pub(super) fn new(name: &str) -> Self {
+        Self {
+            name: name.into(),
+            started: AtomicU64::new(0),
+            ended: Default::default(),
+        }
     }
 
-    pub(super) fn end(&self, series: &Series, code: Code, took: Duration) {
-        self.in_flight.dec();
-        let code = sampan_wire::Code::from_u8(code as u8).unwrap_or(sampan_wire::Code::Unknown);
-        let histogram = self.duration[code as usize].get_or_init(|| {
-            series.duration.get_or_create_owned(&EndLabel {
-                grpc_method: self.name.to_string(),
-                grpc_status: code.name(),
-            })
-        });
-        histogram.observe(took.as_secs_f64());
+    pub(super) fn start(&self) {
+        self.started.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn end(&self, code: Code, took: Duration) {
+        self.ended[code as usize]
+            .get_or_init(Box::default)
+            .observe(took);
+    }
+
+    /// Calls that have started and not ended.
+    pub(super) fn in_flight(&self) -> u64 {
+        // First those that ended: none of them can be missing from those that started.
+        let ended: u64 = self
+            .ended
+            .iter()
+            .filter_map(OnceLock::get)
+            .map(|d| d.count())
+            .sum();
+        self.started.load(Ordering::Relaxed).saturating_sub(ended)
     }
 }
 
@@ -124,10 +127,93 @@ impl fmt::Debug for Method {
     }
 }
 
-// === impl Buckets ===
+// === impl Durations ===
 
-impl MetricConstructor<Histogram> for Buckets {
-    fn new_metric(&self) -> Histogram {
-        Histogram::new(BUCKETS)
+impl Durations {
+    fn observe(&self, took: Duration) {
+        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        // Calls are short: the first bounds are looked at first.
+        let bucket = BOUNDS.iter().position(|bound| nanos <= *bound);
+        self.counts[bucket.unwrap_or(BOUNDS.len())].fetch_add(1, Ordering::Relaxed);
+        self.nanos.fetch_add(nanos, Ordering::Relaxed);
     }
+
+    fn count(&self) -> u64 {
+        self.counts
+            .iter()
+            .map(|count| count.load(Ordering::Relaxed))
+            .sum()
+    }
+}
+
+impl Default for Durations {
+    fn default() -> Self {
+        Self {
+            counts: [const { AtomicU64::new(0) }; BOUNDS.len() + 1],
+            nanos: AtomicU64::new(0),
+        }
+    }
+}
+
+// === series ===
+
+pub(super) fn encode<'a>(
+    mut encoder: DescriptorEncoder<'_>,
+    methods: impl Iterator<Item = &'a Method> + Clone,
+) -> fmt::Result {
+    let mut series = encoder.encode_descriptor(
+        "grpc_server_call_started",
+        "Calls that arrived",
+        None,
+        MetricType::Counter,
+    )?;
+    for method in methods.clone() {
+        let label = [("grpc_method", &*method.name)];
+        let count = method.started.load(Ordering::Relaxed);
+        series
+            .encode_family(&label)?
+            .encode_counter(&count, None::<&NoExemplar<u64>>)?;
+    }
+    let mut series = encoder.encode_descriptor(
+        "grpc_server_calls_in_flight",
+        "Calls that are open now",
+        None,
+        MetricType::Gauge,
+    )?;
+    for method in methods.clone() {
+        let label = [("grpc_method", &*method.name)];
+        series
+            .encode_family(&label)?
+            .encode_gauge(&method.in_flight())?;
+    }
+    let mut series = encoder.encode_descriptor(
+        "grpc_server_call_duration",
+        "Time from a call's request to its last trailer",
+        Some(&Unit::Seconds),
+        MetricType::Histogram,
+    )?;
+    for method in methods {
+        for (code, durations) in (0..).zip(&method.ended) {
+            let Some(durations) = durations.get() else {
+                continue;
+            };
+            let code = sampan_wire::Code::from_u8(code).unwrap_or(sampan_wire::Code::Unknown);
+            let label = [("grpc_method", &*method.name), ("grpc_status", code.name())];
+            let bounds = BOUNDS.iter().map(|nanos| *nanos as f64 / 1e9);
+            let counts = durations
+                .counts
+                .iter()
+                .map(|count| count.load(Ordering::Relaxed));
+            let buckets: Vec<_> = bounds.chain([f64::INFINITY]).zip(counts).collect();
+            let count = buckets.iter().map(|(_, count)| count).sum();
+            let seconds = durations.nanos.load(Ordering::Relaxed) as f64 / 1e9;
+            series.encode_family(&label)?.encode_histogram(
+                seconds,
+                count,
+                &buckets,
+                None::<&HashMap<usize, NoExemplar<f64>>>,
+            )?;
+        }
+    }
+    Ok(())
 }

@@ -1,80 +1,37 @@
-//! Accepts connections and serves each in a task of its own.
+//! Accepts connections and deals them to the workers.
 
-use crate::{BoxError, error::write_chain};
-use bytes::Bytes;
-use futures_util::{FutureExt, Stream, StreamExt, future::BoxFuture, stream};
-use http::{Request, Response};
-use http_body::Body as HttpBody;
-use sampan_middleware::metrics::ServerMetrics;
-use sampan_transport::{Incoming, Listener, PeerInfo, ServeSettings, ServerTls, serve_connection};
-use std::{
-    convert::Infallible,
-    fmt,
-    pin::pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+use super::{
+    load::One,
+    served::{Connections, Io, Served, Serving, Setup},
+    stop::{Phase, Stop},
+    workers::{Dealt, Team},
 };
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
-    task::JoinSet,
-};
-use tower_service::Service;
+use crate::BoxError;
+use futures_util::{FutureExt, Stream, StreamExt, stream};
+use sampan_transport::{Listener, PeerInfo, Socket};
+use std::{fmt, pin::pin, sync::Arc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// A byte stream of any kind.
-pub(crate) trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
+/// A connection and who is at its other end, or why there is none.
+pub(crate) type Accepted = Result<(Opened, PeerInfo), BoxError>;
 
-impl<IO: AsyncRead + AsyncWrite + Unpin + Send> Io for IO {}
-
-/// A connection, or why there is none.
-pub(crate) type Accepted = Result<(Box<dyn Io>, PeerInfo), BoxError>;
-
-/// What is served: a service whose type is forgotten, at one box per connection.
-pub(crate) struct Served {
-    // Locked once per connection: services of users need not be Sync.
-    service: Mutex<Box<dyn ServeAny>>,
-    metrics: Option<ServerMetrics>,
+/// A connection that is to be served.
+pub(crate) enum Opened {
+    /// Any worker can serve it.
+    Socket(Socket),
+    /// Stays on the runtime that it came from.
+    Other(Box<dyn Io>),
 }
-
-/// How far a server is on its way out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Phase {
-    Serving,
-    Draining,
-    Aborting,
-}
-
-/// Hears of the phases.
-#[derive(Clone, Debug)]
-pub(super) struct Stop(watch::Receiver<Phase>);
 
 /// Serves what is accepted at all addresses of a server.
 pub(super) struct Acceptor {
-    service: Mutex<Box<dyn ServeAny>>,
-    setup: Arc<Setup>,
+    serving: Serving,
     free: Arc<Semaphore>,
     max_connections: usize,
 }
 
-/// What the connections have in common.
-struct Setup {
-    settings: ServeSettings,
-    tls: Option<ServerTls>,
-}
-
-trait ServeAny: Send {
-    fn duplicate(&self) -> Box<dyn ServeAny>;
-
-    fn serve(
-        &self,
-        io: Box<dyn Io>,
-        peer: PeerInfo,
-        setup: Arc<Setup>,
-        stop: Stop,
-    ) -> BoxFuture<'static, Result<(), BoxError>>;
-}
-
-/// Makes the service of each connection.
-struct MadeBy<M>(M);
+/// What a connection holds while it is open.
+pub(super) type Held = (OwnedSemaphorePermit, Option<One>);
 
 /// Connections still taken from the backlog when accepting stops.
 const LAST_CONNECTIONS: usize = 65_535;
@@ -84,13 +41,8 @@ pub(crate) fn connections(listener: Listener) -> impl Stream<Item = Accepted> {
     stream::unfold(listener, |listener| async {
         let socket = listener.accept().await;
         let peer = socket.peer();
-        Some((Ok((Box::new(socket) as Box<dyn Io>, peer)), listener))
+        Some((Ok((Opened::Socket(socket), peer)), listener))
     })
-}
-
-/// A service whose clone panicked is as good as before: nothing was changed.
-fn lock(service: &Mutex<Box<dyn ServeAny>>) -> MutexGuard<'_, Box<dyn ServeAny>> {
-    service.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 // === impl Acceptor ===
@@ -98,44 +50,44 @@ fn lock(service: &Mutex<Box<dyn ServeAny>>) -> MutexGuard<'_, Box<dyn ServeAny>>
 impl Acceptor {
     pub(super) fn new(
         served: &Served,
-        settings: ServeSettings,
-        tls: Option<ServerTls>,
+        setup: Arc<Setup>,
+        team: &Team,
         max_connections: usize,
     ) -> Self {
         let max_connections = max_connections.min(Semaphore::MAX_PERMITS);
         Self {
-            service: Mutex::new(lock(&served.service).duplicate()),
-            setup: Arc::new(Setup { settings, tls }),
+            serving: Serving::new(served, setup, team.calls_here()),
             free: Arc::new(Semaphore::new(max_connections)),
             max_connections,
         }
     }
 
+    /// Those of all workers.
     pub(super) fn open_connections(&self) -> usize {
         self.max_connections - self.free.available_permits()
     }
 
-    /// Serves the connections of `incoming` until it ends or accepting stops, and until those
-    /// begun have ended.
-    pub(super) async fn run(&self, incoming: impl Stream<Item = Accepted>, mut stop: Stop) {
-        let mut connections = JoinSet::new();
-        self.accept(incoming, &mut connections, &mut stop).await;
-        loop {
-            tokio::select! {
-                ended = connections.join_next() => {
-                    if ended.is_none() {
-                        return;
-                    }
-                }
-                () = stop.at(Phase::Aborting) => return connections.shutdown().await,
-            }
-        }
+    /// Deals the connections of `incoming` to `team` until it ends or accepting stops, and
+    /// serves those that stay here until they have ended.
+    pub(super) async fn run(
+        &self,
+        incoming: impl Stream<Item = Accepted>,
+        team: Arc<Team>,
+        mut stop: Stop,
+    ) {
+        let mut connections = Connections::default();
+        self.accept(incoming, &team, &mut connections, &mut stop)
+            .await;
+        // Workers end when nobody deals to them any more.
+        drop(team);
+        connections.finish(stop).await;
     }
 
     async fn accept(
         &self,
         incoming: impl Stream<Item = Accepted>,
-        connections: &mut JoinSet<()>,
+        team: &Team,
+        connections: &mut Connections,
         stop: &mut Stop,
     ) {
         let mut incoming = pin!(incoming);
@@ -144,10 +96,10 @@ impl Acceptor {
                 biased;
                 () = stop.at(Phase::Draining) => break,
                 accepted = incoming.next() => accepted,
-                Some(_) = connections.join_next() => continue,
+                Some(()) = connections.ended() => continue,
             };
             match accepted {
-                Some(accepted) => self.spawn(accepted, connections, stop),
+                Some(accepted) => self.deal(accepted, team, connections, stop),
                 None => return,
             }
         }
@@ -155,14 +107,14 @@ impl Acceptor {
         // the listener would reset them.
         for _ in 0..LAST_CONNECTIONS {
             match incoming.next().now_or_never().flatten() {
-                Some(accepted) => self.spawn(accepted, connections, stop),
+                Some(accepted) => self.deal(accepted, team, connections, stop),
                 None => return,
             }
         }
     }
 
-    fn spawn(&self, accepted: Accepted, connections: &mut JoinSet<()>, stop: &Stop) {
-        let (io, peer) = match accepted {
+    fn deal(&self, accepted: Accepted, team: &Team, connections: &mut Connections, stop: &Stop) {
+        let (opened, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::debug!(%error, "a connection failed before it was accepted");
@@ -179,20 +131,25 @@ impl Acceptor {
             );
             return;
         };
-        let setup = Arc::clone(&self.setup);
-        let connection = lock(&self.service).serve(io, peer, setup, stop.clone());
-        connections.spawn(log_end(connection, permit));
-    }
-}
-
-async fn log_end(
-    connection: BoxFuture<'static, Result<(), BoxError>>,
-    _permit: OwnedSemaphorePermit,
-) {
-    if let Err(error) = connection.await {
-        let mut chain = String::new();
-        write_chain(&mut chain, &*error).ok();
-        tracing::debug!("a connection ended: {chain}");
+        let io: Box<dyn Io> = match opened {
+            Opened::Other(io) => io,
+            Opened::Socket(socket) => match team.least_loaded() {
+                None => Box::new(socket),
+                Some(worker) => match socket.detach() {
+                    Ok(socket) => {
+                        let held = (permit, Some(worker.connection()));
+                        worker.serve(Dealt { socket, peer, held });
+                        return;
+                    }
+                    Err(error) => {
+                        tracing::debug!(%error, "a connection cannot change its thread");
+                        return;
+                    }
+                },
+            },
+        };
+        let held: Held = (permit, team.connection_here());
+        connections.add(&self.serving, io, peer, stop, held);
     }
 }
 
@@ -201,111 +158,5 @@ impl fmt::Debug for Acceptor {
         f.debug_struct("Acceptor")
             .field("max_connections", &self.max_connections)
             .finish_non_exhaustive()
-    }
-}
-
-// === impl Stop ===
-
-impl Stop {
-    pub(super) fn channel() -> (watch::Sender<Phase>, Self) {
-        let (phase, heard) = watch::channel(Phase::Serving);
-        (phase, Self(heard))
-    }
-
-    /// Completes in `phase` and in later ones.
-    async fn at(&mut self, phase: Phase) {
-        let has_come = self.0.wait_for(|now| *now >= phase).await.is_ok();
-        if !has_come {
-            // The server itself is gone, and this task with it.
-            std::future::pending().await
-        }
-    }
-}
-
-// === impl Served ===
-
-impl Served {
-    /// `metrics` count the calls; None: they are not known.
-    pub(crate) fn new<S, B>(service: S, metrics: Option<ServerMetrics>) -> Self
-    where
-        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
-            + Clone
-            + Send
-            + 'static,
-        S::Future: Send + 'static,
-        B: HttpBody<Data = Bytes> + Send + 'static,
-        B::Error: Into<BoxError>,
-    {
-        Self::made_by(move || service.clone(), metrics)
-    }
-
-    /// Each connection gets a service of its own.
-    pub(crate) fn made_by<M, S, B>(make: M, metrics: Option<ServerMetrics>) -> Self
-    where
-        M: Fn() -> S + Clone + Send + 'static,
-        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
-            + Clone
-            + Send
-            + 'static,
-        S::Future: Send + 'static,
-        B: HttpBody<Data = Bytes> + Send + 'static,
-        B::Error: Into<BoxError>,
-    {
-        Self {
-            service: Mutex::new(Box::new(MadeBy(make))),
-            metrics,
-        }
-    }
-
-    pub(super) fn open_calls(&self) -> Option<usize> {
-        self.metrics.as_ref().map(ServerMetrics::open_calls)
-    }
-}
-
-impl fmt::Debug for Served {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Served")
-            .field("metrics", &self.metrics)
-            .finish_non_exhaustive()
-    }
-}
-
-// === impl MadeBy ===
-
-impl<M, S, B> ServeAny for MadeBy<M>
-where
-    M: Fn() -> S + Clone + Send + 'static,
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
-        + Clone
-        + Send
-        + 'static,
-    S::Future: Send + 'static,
-    B: HttpBody<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
-{
-    fn duplicate(&self) -> Box<dyn ServeAny> {
-        Box::new(Self(self.0.clone()))
-    }
-
-    fn serve(
-        &self,
-        io: Box<dyn Io>,
-        peer: PeerInfo,
-        setup: Arc<Setup>,
-        mut stop: Stop,
-    ) -> BoxFuture<'static, Result<(), BoxError>> {
-        let service = (self.0)();
-        Box::pin(async move {
-            let drain = async move { stop.at(Phase::Draining).await };
-            let settings = &setup.settings;
-            match &setup.tls {
-                None => serve_connection(io, peer, service, settings, drain).await?,
-                Some(tls) => {
-                    let (io, peer) = tls.accept(io, peer).await?;
-                    serve_connection(io, peer, service, settings, drain).await?;
-                }
-            }
-            Ok(())
-        })
     }
 }

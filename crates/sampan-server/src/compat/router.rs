@@ -3,11 +3,11 @@
 use super::Server;
 use crate::{
     BoxError, Error, Routes,
-    bound::{Accepted, Core, Served, connections},
+    bound::{Accepted, Core, Opened, Served, connections},
     error::Kind,
     health::Health,
     probe::Probe,
-    stack::{self, StackSettings},
+    stack::{Calls, StackSettings},
 };
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
@@ -166,7 +166,7 @@ impl<L> Router<L> {
         let incoming = incoming.map(|accepted| -> Accepted {
             let io = accepted.map_err(Into::into)?;
             let peer = PeerInfo::of(&io);
-            Ok((Box::new(io), peer))
+            Ok((Opened::Other(Box::new(io)), peer))
         });
         self.run(incoming, signal).await
     }
@@ -200,26 +200,32 @@ impl<L> Router<L> {
         };
         let (limit, sheds_load) = (server.concurrency_limit, server.sheds_load);
         let services = server.user.layer(routes);
-        // Made anew for each connection: the limit on handlers is one connection's.
-        let make = move || {
-            let services = ServiceBuilder::new()
-                .layer(option_layer(sheds_load.then(LoadShedLayer::new)))
-                .map_err(Into::<BoxError>::into)
-                .layer(option_layer(limit.map(ConcurrencyLimitLayer::new)))
-                .service(services.clone());
-            stack::grpc(services, settings.clone())
+        let served = if limit.is_none() && !sheds_load {
+            Served::new(Calls::new(services, settings), Some(metrics))
+        } else {
+            // Made anew for each connection: the limit on handlers is one connection's.
+            let make = move || {
+                let services = ServiceBuilder::new()
+                    .layer(option_layer(sheds_load.then(LoadShedLayer::new)))
+                    .map_err(Into::<BoxError>::into)
+                    .layer(option_layer(limit.map(ConcurrencyLimitLayer::new)))
+                    .service(services.clone());
+                Calls::new(services, settings.clone())
+            };
+            Served::made_by(make, Some(metrics))
         };
         let core = Core {
-            served: Served::made_by(make, Some(metrics)),
+            served,
             probe: Probe::new(registry, &health),
             health,
             connections,
             tls,
             max_connections: Plan::new(Grant::of_this_process()).max_connections,
+            // Everything runs where it is called, as tonic's users expect.
+            workers: 1,
             lame_duck: Duration::ZERO,
             drain_timeout: DRAIN_TIMEOUT,
         };
-        core.run([incoming], stream::once(signal)).await;
-        Ok(())
+        core.run([incoming], stream::once(signal)).await
     }
 }

@@ -46,11 +46,27 @@ impl Config {
             |n| value::count(n).map(Some),
             None,
         );
+        let workers = env.read("SAMPAN_WORKERS", |n| value::count(n).map(Some), None);
+        let mut sockets = defaults.sockets;
+        sockets.reuse_port = env.read("SAMPAN_REUSE_PORT", value::switch, sockets.reuse_port);
         let mut connections = defaults.connections;
         connections.http2.max_concurrent_streams = env.read(
             "SAMPAN_MAX_CONCURRENT_STREAMS",
             value::count,
             connections.http2.max_concurrent_streams,
+        );
+        let some = |text: &str| value::duration(text).map(Some);
+        connections.max_age = env.read("SAMPAN_MAX_CONNECTION_AGE", some, None);
+        connections.max_age_grace = env.read("SAMPAN_MAX_CONNECTION_AGE_GRACE", some, None);
+        connections.http2.keepalive_interval = env.read(
+            "SAMPAN_KEEPALIVE_INTERVAL",
+            |text| if text == "off" { Ok(None) } else { some(text) },
+            connections.http2.keepalive_interval,
+        );
+        connections.http2.keepalive_timeout = env.read(
+            "SAMPAN_KEEPALIVE_TIMEOUT",
+            value::duration,
+            connections.http2.keepalive_timeout,
         );
         env.check_drain(lame_duck, drain_timeout);
         env.into_result(Self {
@@ -59,6 +75,8 @@ impl Config {
             lame_duck,
             drain_timeout,
             max_connections,
+            workers,
+            sockets,
             connections,
             ..Self::default()
         })
@@ -205,6 +223,8 @@ mod tests {
         assert_eq!(config.drain_timeout, Duration::from_secs(25));
         assert_eq!(config.connections.http2.max_concurrent_streams, 256);
         assert_eq!(config.max_connections, None);
+        assert_eq!(config.workers, None);
+        assert!(!config.sockets.reuse_port);
     }
 
     #[test]
@@ -217,7 +237,13 @@ mod tests {
             ("SAMPAN_LAME_DUCK", "250ms"),
             ("SAMPAN_DRAIN_TIMEOUT", "1m"),
             ("SAMPAN_MAX_CONNECTIONS", "7"),
+            ("SAMPAN_WORKERS", "3"),
+            ("SAMPAN_REUSE_PORT", "on"),
             ("SAMPAN_MAX_CONCURRENT_STREAMS", "8"),
+            ("SAMPAN_MAX_CONNECTION_AGE", "30m"),
+            ("SAMPAN_MAX_CONNECTION_AGE_GRACE", "1m"),
+            ("SAMPAN_KEEPALIVE_INTERVAL", "off"),
+            ("SAMPAN_KEEPALIVE_TIMEOUT", "9s"),
             ("SAMPAN_LOG", "debug"),
         ])
         .unwrap();
@@ -226,7 +252,14 @@ mod tests {
         assert_eq!(config.lame_duck, Duration::from_millis(250));
         assert_eq!(config.drain_timeout, Duration::from_secs(60));
         assert_eq!(config.max_connections, Some(7));
-        assert_eq!(config.connections.http2.max_concurrent_streams, 8);
+        assert_eq!(config.workers, Some(3));
+        assert!(config.sockets.reuse_port);
+        let connections = config.connections;
+        assert_eq!(connections.http2.max_concurrent_streams, 8);
+        assert_eq!(connections.max_age, Some(Duration::from_secs(30 * 60)));
+        assert_eq!(connections.max_age_grace, Some(Duration::from_secs(60)));
+        assert_eq!(connections.http2.keepalive_interval, None);
+        assert_eq!(connections.http2.keepalive_timeout, Duration::from_secs(9));
     }
 
     #[test]
@@ -238,17 +271,19 @@ mod tests {
             ("SAMPAN_HOST", "localhost"),
             ("SAMPAN_PROBE_PORT", "none"),
             ("SAMPAN_MAX_CONNECTIONS", "0"),
+            ("SAMPAN_REUSE_PORT", "yes"),
             ("SAMPAN_ZZZZZZZZZZ", "1"),
         ])
         .unwrap_err();
         for part in [
-            "7 places",
+            "8 places",
             "PORT=70000: a port",
             "SAMPAN_LAMEDUCK is no setting; did you mean SAMPAN_LAME_DUCK?",
             "SAMPAN_DRAIN_TIMEOUT=25: a duration needs a unit: 25s",
             "SAMPAN_HOST=localhost: an IP address",
             "SAMPAN_PROBE_PORT=none: a port from 0 to 65535 or off",
             "SAMPAN_MAX_CONNECTIONS=0: a whole number",
+            "SAMPAN_REUSE_PORT=yes: on or off",
             "SAMPAN_ZZZZZZZZZZ is no setting; known are PORT,",
         ] {
             assert!(error.contains(part), "{part:?} is missing in {error}");

@@ -39,6 +39,14 @@ pub(super) fn count<T: std::str::FromStr + From<u8> + PartialOrd>(text: &str) ->
         .ok_or_else(|| "a whole number of at least 1 is expected".to_owned())
 }
 
+pub(super) fn switch(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("on or off is expected".to_owned()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -170,7 +170,7 @@ async fn a_handler_is_dropped_when_its_caller_or_connection_goes() {
     );
 
     let client = Client::connect(&server.address).await;
-    let call = tokio::spawn(client.0.send(wait()));
+    let call = tokio::spawn(client.start(wait()));
     assert_eq!(events.recv().await.unwrap(), began);
     call.abort();
     assert_eq!(events.recv().await.unwrap(), dropped);
@@ -190,7 +190,7 @@ async fn a_handler_is_dropped_when_its_caller_or_connection_goes() {
     });
     let settings = sampan_transport::ConnectSettings::default();
     let connection = sampan_transport::handshake(near, &settings).await.unwrap();
-    let _call = tokio::spawn(Client(connection).0.send(wait()));
+    let _call = tokio::spawn(Client(connection).start(wait()));
     assert_eq!(events.recv().await.unwrap(), began);
     pipe.abort();
     assert_eq!(events.recv().await.unwrap(), dropped);

@@ -4,11 +4,15 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt, future::BoxFuture, stream};
 use http::{Request, Response};
 use sampan_server::{BoundServer, RequestExt, Server};
-use sampan_transport::{Address, ConnectSettings, Connection, Incoming, connect};
+use sampan_transport::{
+    Address, CallHead, ConnectSettings, Connection, Incoming, Payload, RouteHead, connect,
+};
 use std::{
+    cell::RefCell,
     convert::Infallible,
     future::pending,
     pin::Pin,
+    sync::Barrier,
     task::{Context, Poll},
 };
 use tokio::{
@@ -37,6 +41,14 @@ struct Handler {
     text: String,
     events: mpsc::UnboundedSender<Event>,
 }
+
+thread_local! {
+    /// Dropped when the thread ends.
+    static STAYS: RefCell<Option<Handler>> = const { RefCell::new(None) };
+}
+
+/// Where a handler that blocks its thread meets the test that asked it to.
+pub(crate) static GATE: Barrier = Barrier::new(2);
 
 pub(crate) type Texts = Pin<Box<dyn Stream<Item = Result<String, Status>> + Send>>;
 
@@ -74,10 +86,29 @@ impl Echo {
         // Named in full: with its transport feature on, tonic has a method of that name.
         let remote = RequestExt::remote_addr(&request);
         let text = request.into_inner();
-        let _handler = self.begin(&text);
+        let handler = self.begin(&text);
+        if text == "stay" {
+            STAYS.set(Some(handler));
+            return Ok(tonic::Response::new(text));
+        }
+        let _handler = handler;
         match text.as_str() {
+            "thread" => {
+                let thread = std::thread::current();
+                let answer = format!("{:?} {:?}", thread.id(), thread.name());
+                Ok(tonic::Response::new(answer))
+            }
+            // What is spawned runs on the thread of its handler.
+            "spawned thread" => {
+                let id = tokio::spawn(async { std::thread::current().id() }).await;
+                Ok(tonic::Response::new(format!("{:?}", id.unwrap())))
+            }
             "panic" => panic!("asked to panic"),
             "wait" => pending().await,
+            "block" => {
+                GATE.wait();
+                Ok(tonic::Response::new(text))
+            }
             "own out of range" => Err(Status::out_of_range("page 7 of 3")),
             "who am I" => Ok(tonic::Response::new(format!("{remote:?}"))),
             text if text.starts_with("for ") => {
@@ -173,7 +204,7 @@ impl Service<Request<Body>> for Echo {
 
 /// A client of one connection.
 #[derive(Clone)]
-pub(crate) struct Client(pub(crate) Connection<Body>);
+pub(crate) struct Client(pub(crate) Connection);
 
 impl Client {
     pub(crate) async fn connect(address: &Address) -> Self {
@@ -208,6 +239,29 @@ impl Client {
             .into_inner()
     }
 
+    pub(crate) fn start(
+        &self,
+        request: Request<Body>,
+    ) -> impl Future<Output = Result<Response<Incoming>, Status>> + Send + use<> {
+        let (parts, body) = request.into_parts();
+        let route = RouteHead {
+            scheme: http::uri::Scheme::HTTP,
+            authority: http::HeaderValue::from_static("test"),
+            user_agent: http::HeaderValue::from_static("test"),
+        };
+        let head = CallHead {
+            route: &route,
+            path: parts.uri.path_and_query().unwrap(),
+            headers: &parts.headers,
+            timeout: None,
+            previous_attempts: 0,
+        };
+        let broken = |why: &dyn std::fmt::Debug| Status::unavailable(format!("{why:?}"));
+        let started = self.0.start(&head, Payload::Stream(body));
+        let started = started.map_err(|error| broken(&error.why));
+        async move { started?.await.map_err(|error| broken(&error)) }
+    }
+
     async fn grpc(&self) -> tonic::client::Grpc<Self> {
         let origin = http::Uri::from_static("http://test");
         let mut grpc = tonic::client::Grpc::with_origin(self.clone(), origin);
@@ -218,7 +272,7 @@ impl Client {
     /// Sends a request as it is; gives its head and what it says about gRPC's status.
     pub(crate) async fn send(&self, request: Request<Body>) -> (http::StatusCode, Option<Status>) {
         use http_body_util::BodyExt;
-        let response = self.0.send(request).await.unwrap();
+        let response = self.start(request).await.unwrap();
         let (head, body) = response.into_parts();
         let status = Status::from_header_map(&head.headers);
         let trailers = body.collect().await.unwrap().trailers().cloned();
@@ -237,11 +291,7 @@ impl Service<Request<Body>> for Client {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let call = self.0.send(request);
-        Box::pin(async move {
-            call.await
-                .map_err(|error| Status::unavailable(format!("{error:?}")))
-        })
+        Box::pin(self.start(request))
     }
 }
 
@@ -280,6 +330,15 @@ impl Running {
 
     pub(crate) async fn ended(self) {
         self.serving.await.unwrap().unwrap();
+    }
+
+    /// Drops the future that serves.
+    pub(crate) fn drop_serving(&self) {
+        self.serving.abort();
+    }
+
+    pub(crate) async fn panicked(self) {
+        assert!(self.serving.await.unwrap_err().is_panic());
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::{
     time::timeout,
 };
 
-async fn socket(address: &Address) -> TcpStream {
+pub(crate) async fn socket(address: &Address) -> TcpStream {
     let Address::Tcp(address) = address else {
         panic!("TCP")
     };

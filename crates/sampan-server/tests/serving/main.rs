@@ -14,3 +14,4 @@ mod limits;
 mod probe;
 mod reflection;
 mod signals;
+mod threads;

@@ -15,7 +15,9 @@ const CHILD: &str = "SERVES_AS_A_CHILD";
 const SOON: Duration = Duration::from_secs(20);
 
 /// Runs [`serves_as_a_child`] in a process of its own.
-async fn child() -> (Child, Lines<BufReader<ChildStdout>>, Client) {
+///
+/// It has two threads, and a client is connected to each.
+async fn child() -> (Child, Lines<BufReader<ChildStdout>>, [Client; 2]) {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "signals::serves_as_a_child", "--nocapture"])
         .env(CHILD, "yes")
@@ -23,6 +25,7 @@ async fn child() -> (Child, Lines<BufReader<ChildStdout>>, Client) {
         .env("SAMPAN_HOST", "127.0.0.1")
         .env("SAMPAN_PROBE_PORT", "off")
         .env("SAMPAN_LAME_DUCK", "0s")
+        .env("SAMPAN_WORKERS", "2")
         .stdout(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
@@ -30,8 +33,11 @@ async fn child() -> (Child, Lines<BufReader<ChildStdout>>, Client) {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let address = next(&mut lines, "address ").await;
     let address: Address = address.parse().unwrap();
-    let client = Client::connect(&address).await;
-    (child, lines, client)
+    let clients = [
+        Client::connect(&address).await,
+        Client::connect(&address).await,
+    ];
+    (child, lines, clients)
 }
 
 async fn next(lines: &mut Lines<BufReader<ChildStdout>>, prefix: &str) -> String {
@@ -89,15 +95,19 @@ fn serves_as_a_child() {
 #[tokio::test]
 async fn a_signal_lets_open_calls_end() {
     for signal in ["-TERM", "-INT"] {
-        let (mut child, mut lines, client) = child().await;
-        let open = tokio::spawn({
-            let client = client.clone();
-            async move { client.unary("for 500").await }
-        });
+        let (mut child, mut lines, clients) = child().await;
+        let open = clients
+            .clone()
+            .map(|client| tokio::spawn(async move { client.unary("for 500").await }));
+        next(&mut lines, "began ").await;
         next(&mut lines, "began ").await;
         send(signal, &child);
-        timeout(SOON, client.takes_no_more()).await.unwrap();
-        assert_eq!(open.await.unwrap().unwrap(), "slept");
+        for client in clients {
+            timeout(SOON, client.takes_no_more()).await.unwrap();
+        }
+        for open in open {
+            assert_eq!(open.await.unwrap().unwrap(), "slept");
+        }
         next(&mut lines, "ended well").await;
         assert!(
             timeout(SOON, child.wait())
@@ -111,20 +121,24 @@ async fn a_signal_lets_open_calls_end() {
 
 #[tokio::test]
 async fn a_second_signal_ends_the_process_at_once() {
-    let (mut child, mut lines, client) = child().await;
-    let open = tokio::spawn({
-        let client = client.clone();
-        async move { client.unary("wait").await }
-    });
+    let (mut child, mut lines, clients) = child().await;
+    let open = clients
+        .clone()
+        .map(|client| tokio::spawn(async move { client.unary("wait").await }));
+    next(&mut lines, "began ").await;
     next(&mut lines, "began ").await;
     send("-TERM", &child);
-    timeout(SOON, client.takes_no_more()).await.unwrap();
-    assert!(!open.is_finished());
+    for client in clients {
+        timeout(SOON, client.takes_no_more()).await.unwrap();
+    }
+    assert!(open.iter().all(|open| !open.is_finished()));
     send("-TERM", &child);
     // Far below the drain timeout of 25 s.
     let ended = timeout(Duration::from_secs(10), child.wait())
         .await
         .unwrap();
     assert!(ended.unwrap().success());
-    open.await.unwrap().unwrap_err();
+    for open in open {
+        open.await.unwrap().unwrap_err();
+    }
 }

@@ -21,6 +21,16 @@ pub(super) enum Stream {
     Unix(UnixStream),
 }
 
+/// An accepted connection on its way to another runtime.
+#[derive(Debug)]
+pub struct DetachedSocket(DetachedStream);
+
+#[derive(Debug)]
+enum DetachedStream {
+    Tcp(std::net::TcpStream),
+    Unix(std::os::unix::net::UnixStream),
+}
+
 // === impl Socket ===
 
 impl Socket {
@@ -31,6 +41,35 @@ impl Socket {
             Stream::Tcp(io) => PeerInfo::of_tcp(io),
             Stream::Unix(io) => PeerInfo::of_unix(io),
         }
+    }
+
+    /// Takes the connection off the runtime that accepted it.
+    ///
+    /// # Errors
+    /// When the system does not let go of it.
+    pub fn detach(self) -> io::Result<DetachedSocket> {
+        Ok(DetachedSocket(match self.0 {
+            Stream::Tcp(io) => DetachedStream::Tcp(io.into_std()?),
+            Stream::Unix(io) => DetachedStream::Unix(io.into_std()?),
+        }))
+    }
+}
+
+// === impl DetachedSocket ===
+
+impl DetachedSocket {
+    /// Puts the connection on the runtime that this is called from.
+    ///
+    /// # Errors
+    /// When the system does not take it.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn attach(self) -> io::Result<Socket> {
+        Ok(Socket(match self.0 {
+            DetachedStream::Tcp(io) => Stream::Tcp(TcpStream::from_std(io)?),
+            DetachedStream::Unix(io) => Stream::Unix(UnixStream::from_std(io)?),
+        }))
     }
 }
 

@@ -17,6 +17,8 @@ pub(super) fn tcp(address: SocketAddr, settings: &ListenSettings) -> io::Result<
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     // A restarted server takes its port back although old connections linger in TIME_WAIT.
     socket.set_reuse_address(true)?;
+    #[cfg(target_os = "linux")]
+    socket.set_reuse_port(settings.reuse_port)?;
     set_up((&socket).into(), settings)?;
     socket.bind(&address.into())?;
     socket.listen(settings.backlog.into())?;

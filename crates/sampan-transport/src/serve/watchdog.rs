@@ -11,7 +11,7 @@ use std::{
 
 /// What has happened on a connection.
 #[derive(Debug, Default)]
-pub(super) struct Activity {
+pub(crate) struct Activity {
     began: AtomicBool,
     calls: AtomicUsize,
     open: AtomicUsize,
@@ -23,7 +23,7 @@ pub(super) struct OpenCall(Arc<Activity>);
 
 /// Looks at a connection now and then. Calls only count; they never read the clock.
 #[derive(Debug)]
-pub(super) struct Watchdog {
+pub(crate) struct Watchdog {
     activity: Arc<Activity>,
     started: Instant,
     preface_timeout: Duration,
@@ -40,7 +40,7 @@ enum State {
 }
 
 #[derive(Debug)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     LookAgain(Instant),
     GoAway(Instant),
     Close(ServeError),
@@ -64,6 +64,13 @@ impl Activity {
     pub(super) fn has_begun(&self) {
         self.began.store(true, Ordering::Relaxed);
     }
+
+    /// As it is now, by a driver that counts itself.
+    pub(crate) fn set(&self, has_begun: bool, calls: usize, open: usize) {
+        self.began.store(has_begun, Ordering::Relaxed);
+        self.calls.store(calls, Ordering::Relaxed);
+        self.open.store(open, Ordering::Relaxed);
+    }
 }
 
 impl Drop for OpenCall {
@@ -75,7 +82,7 @@ impl Drop for OpenCall {
 // === impl Watchdog ===
 
 impl Watchdog {
-    pub(super) fn new(settings: &ServeSettings, activity: Arc<Activity>) -> Self {
+    pub(crate) fn new(settings: &ServeSettings, activity: Arc<Activity>) -> Self {
         Self {
             activity,
             started: tokio::time::Instant::now().into_std(),
@@ -85,11 +92,11 @@ impl Watchdog {
         }
     }
 
-    pub(super) fn first_look(&self) -> Instant {
+    pub(crate) fn first_look(&self) -> Instant {
         self.started + self.preface_timeout
     }
 
-    pub(super) fn look(&mut self, now: Instant) -> Verdict {
+    pub(crate) fn look(&mut self, now: Instant) -> Verdict {
         let calls = self.activity.calls.load(Ordering::Relaxed);
         let is_open = self.activity.open.load(Ordering::Relaxed) > 0;
         match self.state {

@@ -1,0 +1,168 @@
+//! The rest of a call that has to wait for more than its response: for its turn, for an
+//! endpoint, or for its next attempt.
+
+use crate::{
+    call::Call,
+    channel::Shared,
+    deadline::Times,
+    dispatch::{Answered, Attempted, check_runtime, send},
+    failure::{Failure, Phase, Progress},
+    flight::{Outcome, deliver},
+    outbound::Streamed,
+    retry::{Again, Next},
+    share::Share,
+    stack::Outgoing,
+    timers::sleep_until,
+};
+use sampan_middleware::Ended;
+use sampan_transport::Payload;
+use std::{
+    future::poll_fn,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
+use tokio::time::Instant;
+use tonic::Code;
+
+/// How far a call came.
+#[allow(clippy::large_enum_variant, reason = "passed on at once, never stored")]
+pub(crate) enum Standing {
+    /// It is not its turn.
+    Turn(tonic::body::Body),
+    /// No connection took it.
+    Endpoint(Outgoing, Payload<Streamed>),
+    /// It may have to be sent again.
+    Attempted(Outgoing, Attempted),
+}
+
+/// Takes a call from there to the head of its response, within its deadline.
+pub(crate) async fn go_on(
+    mut share: Share<Arc<Shared>>,
+    mut call: Call,
+    times: Times,
+    standing: Standing,
+) -> Outcome {
+    let mut progress = Progress::new(times.started);
+    let timer = async {
+        match times.until_head {
+            None => std::future::pending().await,
+            Some(deadline) => {
+                sleep_until(deadline.at).await;
+                deadline.limit
+            }
+        }
+    };
+    let result = tokio::select! {
+        // An answer that is there is not thrown away.
+        biased;
+        result = answered(&mut share, &mut call, &times, standing, &mut progress) => result,
+        limit = timer => Err(progress.exceeded(limit)),
+    };
+    match result {
+        Ok(answered) => {
+            let attempts = progress.attempts;
+            Ok(deliver(answered, share, call, times, None, attempts))
+        }
+        Err(failure) => {
+            share.end(Ended::Failed(failure.code()));
+            Err(progress.status(call.path.as_str(), failure))
+        }
+    }
+}
+
+async fn answered(
+    share: &mut Share<Arc<Shared>>,
+    call: &mut Call,
+    times: &Times,
+    standing: Standing,
+    progress: &mut Progress,
+) -> Result<Answered, Failure> {
+    let (outgoing, mut payload, mut attempted) = match standing {
+        Standing::Attempted(outgoing, attempted) => {
+            progress.sent_to(attempted.endpoint());
+            (outgoing, None, Some(attempted))
+        }
+        Standing::Endpoint(outgoing, payload) => (outgoing, Some(payload), None),
+        Standing::Turn(body) => {
+            take_turn(share, progress).await?;
+            let mut body = Some(body);
+            let (outgoing, payload) = poll_fn(|cx| {
+                let body = body.take().unwrap_or_default();
+                std::task::Poll::Ready(Outgoing::read(body, share, cx))
+            })
+            .await?;
+            check_runtime(&payload)?;
+            (outgoing, Some(payload), None)
+        }
+    };
+    let mut again = outgoing.replay.as_ref().map(|_| Again::new(call.method));
+    let mut previous = 0;
+    loop {
+        let just = match (attempted.take(), payload.take()) {
+            (Some(attempted), _) => attempted,
+            (None, Some(payload)) => {
+                attempt(share, call, times, previous, payload, &outgoing, progress).await?
+            }
+            // One of both is always there.
+            (None, None) => return Err(Failure::fault(Code::Internal, "nothing to send")),
+        };
+        let (Some(again), Some(replay)) = (&mut again, &outgoing.replay) else {
+            return just.settle(progress);
+        };
+        let next = again.judge(&just, &share.stack().throttle, &mut rand::rng());
+        match next {
+            Next::Stop => return just.settle(progress),
+            Next::AtOnce => progress.was_not_sent(),
+            Next::After(wait) => {
+                let at = Instant::now() + wait;
+                // Nobody would be there for the answer.
+                if times.whole.is_some_and(|deadline| at >= deadline.at) {
+                    return just.settle(progress);
+                }
+                drop(just);
+                previous += 1;
+                share.stack().counters.retries.fetch_add(1, Relaxed);
+                progress.phase = Phase::Retry;
+                sleep_until(at).await;
+            }
+        }
+        payload = Some(Payload::Whole(replay.clone()));
+    }
+}
+
+async fn take_turn(share: &mut Share<Arc<Shared>>, progress: &mut Progress) -> Result<(), Failure> {
+    if let Some(turns) = share.stack().turns.clone() {
+        progress.phase = Phase::Turn;
+        let turn = turns.acquire_owned().await;
+        // Nobody closes it.
+        let gone = |_| Failure::fault(Code::Unavailable, "the channel is gone");
+        share.take_turn(turn.map_err(gone)?);
+    }
+    Ok(())
+}
+
+/// Sends the request as soon as a connection takes it, and waits for the head of the response.
+async fn attempt(
+    share: &Share<Arc<Shared>>,
+    call: &Call,
+    times: &Times,
+    previous: u32,
+    payload: Payload<Streamed>,
+    outgoing: &Outgoing,
+    progress: &mut Progress,
+) -> Result<Attempted, Failure> {
+    progress.phase = Phase::Endpoint;
+    let take = |live: &_, payload| send(live, call, times, previous, Instant::now(), payload);
+    let pool = &share.stack().pool;
+    let sent = pool
+        .offer_until_taken(payload, take)
+        .await
+        .map_err(Failure::unreachable)?;
+    progress.sent_to(&sent.ticket.live().endpoint);
+    let result = sent.exchange.await;
+    Ok(Attempted::new(
+        result,
+        sent.ticket,
+        call.max_message_bytes,
+        outgoing.failure.as_ref(),
+    ))
+}

@@ -1,0 +1,290 @@
+//! A call from its first poll to the head of its response: one box, and one poll before and one
+//! after the response arrives. Whatever is rare goes on in [`cold`](crate::cold).
+
+use crate::{
+    call::Call,
+    channel::Shared,
+    cold::{Standing, go_on},
+    deadline::{Deadline, Times},
+    dispatch::{Answered, Attempted, CallFailure, check_runtime, send},
+    endpoint::Ticket,
+    failure::{Failure, Progress},
+    response::{Answer, CallRef, ResponseBody},
+    retry::may_be_tried_again,
+    share::Share,
+    stack::{Outgoing, Stack},
+    timers::Timer,
+};
+use sampan_middleware::{Body, CallEnd, Ended, OnEnd};
+use sampan_transport::{Call as Exchange, Incoming};
+use std::{
+    mem,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+use tokio::time::Instant;
+use tonic::{Code, Status};
+
+pub(crate) type Outcome = Result<http::Response<Body>, Status>;
+
+/// A call that has no response yet.
+pub(crate) struct Flight {
+    stage: Stage,
+    /// Until the cold path has it, or the call is over.
+    own: Option<Own>,
+    /// Here while it waits for its response. In place: a call is not moved on its way.
+    away: Option<Away>,
+}
+
+enum Stage {
+    New(tonic::body::Body),
+    Sent,
+    Cold(Pin<Box<dyn Future<Output = Outcome> + Send>>),
+    Over,
+}
+
+struct Own {
+    share: Share<Arc<Shared>>,
+    call: Call,
+}
+
+struct Away {
+    exchange: Exchange,
+    ticket: Ticket,
+    times: Times,
+    timer: Option<Timer>,
+    outgoing: Outgoing,
+}
+
+/// Hears the end of a call whose response came in pieces.
+struct Ending {
+    share: Share<Arc<Stack>>,
+    ticket: Ticket,
+}
+
+/// It is made, filled and freed for every call.
+const _: () = assert!(size_of::<Flight>() <= 512);
+
+// === impl Flight ===
+
+impl Flight {
+    pub(crate) fn new(channel: Arc<Shared>, call: Call, body: tonic::body::Body) -> Self {
+        let share = Share::new(channel);
+        Self {
+            stage: Stage::New(body),
+            own: Some(Own { share, call }),
+            away: None,
+        }
+    }
+
+    /// As far as it goes without waiting.
+    fn begin(&mut self, body: tonic::body::Body, cx: &mut Context<'_>) -> Result<(), Failure> {
+        let Some(Own { share, call }) = &mut self.own else {
+            return Ok(());
+        };
+        share.begin();
+        let now = Instant::now();
+        let times = share.stack().begin(call, now)?;
+        if let Some(turns) = &share.stack().turns {
+            match Arc::clone(turns).try_acquire_owned() {
+                Ok(turn) => share.take_turn(turn),
+                Err(_) => {
+                    self.cool(times, Standing::Turn(body));
+                    return Ok(());
+                }
+            }
+        }
+        let (outgoing, payload) = Outgoing::read(body, share, cx)?;
+        check_runtime(&payload)?;
+        let take = |live: &_, payload| send(live, call, &times, 0, now, payload);
+        match share.stack().pool.offer(payload, take) {
+            Ok(sent) => {
+                self.away = Some(Away {
+                    exchange: sent.exchange,
+                    ticket: sent.ticket,
+                    timer: times.until_head.map(Deadline::timer),
+                    times,
+                    outgoing,
+                });
+                self.stage = Stage::Sent;
+            }
+            Err((payload, _)) => self.cool(times, Standing::Endpoint(outgoing, payload)),
+        }
+        Ok(())
+    }
+
+    /// Waits for the head of the response; None when the cold path takes over.
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Option<Outcome>> {
+        let (Some(own), Some(away)) = (&mut self.own, &mut self.away) else {
+            return Poll::Ready(None);
+        };
+        let Poll::Ready(result) = Pin::new(&mut away.exchange).poll(cx) else {
+            let Some(timer) = &mut away.timer else {
+                return Poll::Pending;
+            };
+            ready!(timer.poll(&away.ticket.live().timers, cx));
+            let limit = timer.limit;
+            let mut progress = Progress::new(away.times.started);
+            progress.sent_to(&away.ticket.live().endpoint);
+            let failure = progress.exceeded(limit);
+            return Poll::Ready(Some(self.fail(&progress, failure)));
+        };
+        let failed = match result {
+            Ok(mut response) => {
+                match away.ticket.check(&mut response, own.call.max_message_bytes) {
+                    Ok(Answer::Ok(data)) => {
+                        let ended = Ended::Status(Code::Ok);
+                        away.ticket.note(ended);
+                        own.share.note(ended);
+                        self.end();
+                        return Poll::Ready(Some(Ok(response.map(|_| Body::ok(data)))));
+                    }
+                    Ok(answer) => Ok((response, answer)),
+                    Err(failure) => Err(CallFailure::Judged(failure)),
+                }
+            }
+            Err(error) => Err(CallFailure::Transport(error)),
+        };
+        Poll::Ready(self.settle(failed))
+    }
+
+    /// Whatever is not a whole answer.
+    fn settle(
+        &mut self,
+        result: Result<(http::Response<Incoming>, Answer), CallFailure>,
+    ) -> Option<Outcome> {
+        let away = self.away.take()?;
+        let failure = away.outgoing.failure.as_ref();
+        let attempted = match result {
+            Ok((response, answer)) => Attempted::Answered(Answered {
+                response,
+                answer,
+                ticket: away.ticket,
+            }),
+            Err(failed) => Attempted::failed(failed, away.ticket, failure),
+        };
+        let method = self.own.as_ref()?.call.method;
+        if away.outgoing.replay.is_some() && may_be_tried_again(method, &attempted) {
+            self.cool(away.times, Standing::Attempted(away.outgoing, attempted));
+            return None;
+        }
+        if let Attempted::Answered(answered) = attempted {
+            let Own { share, call } = self.own.take()?;
+            self.stage = Stage::Over;
+            let response = deliver(answered, share, call, away.times, away.timer, 1);
+            return Some(Ok(response));
+        }
+        let mut progress = Progress::new(away.times.started);
+        progress.sent_to(attempted.endpoint());
+        let failure = attempted.settle(&mut progress).err()?;
+        Some(self.fail(&progress, failure))
+    }
+
+    fn fail(&mut self, progress: &Progress, failure: Failure) -> Outcome {
+        let Some(Own { share, call }) = self.own.take() else {
+            return Err(Status::internal("polled after its end"));
+        };
+        self.end();
+        share.end(Ended::Failed(failure.code()));
+        Err(progress.status(call.path.as_str(), failure))
+    }
+
+    fn end(&mut self) {
+        self.stage = Stage::Over;
+        self.away = None;
+        self.own = None;
+    }
+
+    fn cool(&mut self, times: Times, standing: Standing) {
+        self.stage = match self.own.take() {
+            Some(Own { share, call }) => Stage::Cold(Box::pin(go_on(share, call, times, standing))),
+            None => Stage::Over,
+        };
+    }
+}
+
+impl Future for Flight {
+    type Output = Outcome;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
+        let this = &mut *self;
+        if let Stage::New(body) = &mut this.stage {
+            let body = mem::take(body);
+            if let Err(failure) = this.begin(body, cx) {
+                let progress = Progress::new(Instant::now());
+                return Poll::Ready(this.fail(&progress, failure));
+            }
+        }
+        if let Stage::Sent = this.stage
+            && let Some(outcome) = ready!(this.poll_head(cx))
+        {
+            return Poll::Ready(outcome);
+        }
+        if let Stage::Cold(cold) = &mut this.stage {
+            let outcome = ready!(cold.as_mut().poll(cx));
+            this.stage = Stage::Over;
+            return Poll::Ready(outcome);
+        }
+        Poll::Ready(Err(Status::internal("polled after its end")))
+    }
+}
+
+/// Hands a response to its caller.
+pub(crate) fn deliver(
+    answered: Answered,
+    share: Share<Arc<Shared>>,
+    call: Call,
+    times: Times,
+    timer: Option<Timer>,
+    attempts: u32,
+) -> http::Response<Body> {
+    let Answered {
+        response,
+        answer,
+        ticket,
+    } = answered;
+    match answer {
+        Answer::Ok(data) => {
+            ticket.end(Ended::Status(Code::Ok));
+            share.end(Ended::Status(Code::Ok));
+            response.map(|_| Body::ok(data))
+        }
+        Answer::Status => {
+            let ended = Ended::from_headers(response.headers());
+            let ended = ended.unwrap_or(Ended::Failed(Code::Unknown));
+            ticket.end(ended);
+            share.end(ended);
+            response.map(|_| Body::empty())
+        }
+        Answer::Open(doubtful) => {
+            let whole = times.whole;
+            let is_same = |timer: &Timer| whole.is_some_and(|whole| timer.at == whole.at);
+            let timer = timer
+                .filter(is_same)
+                .or_else(|| whole.map(|whole| whole.timer()));
+            let origin = CallRef {
+                path: call.path,
+                live: Arc::clone(ticket.live()),
+                attempts,
+                started: times.started,
+            };
+            let stack = Arc::clone(share.holder().stack());
+            let share = share.hand_over(stack);
+            let ending = Ending { share, ticket };
+            let (head, body) = response.into_parts();
+            let body = ResponseBody::new(doubtful, body, call.max_message_bytes, timer, origin);
+            let body = CallEnd::new(&head.headers, body, ending);
+            http::Response::from_parts(head, Body::new(body))
+        }
+    }
+}
+
+// === impl Ending ===
+
+impl OnEnd for Ending {
+    fn on_end(self, ended: Ended) {
+        self.ticket.end(ended);
+        self.share.end(ended);
+    }
+}

@@ -1,0 +1,103 @@
+//! What a call holds of its channel until it has ended: its place in the counts, its turn, and
+//! the bytes kept to send it again.
+
+use crate::stack::Stack;
+use sampan_middleware::Ended;
+use std::{mem, ops::Deref, sync::atomic::Ordering::Relaxed};
+use tokio::sync::OwnedSemaphorePermit;
+use tonic::Code;
+
+/// `H` keeps the stack alive: with its channel before the head of the response, without it
+/// afterwards.
+pub(crate) struct Share<H: Deref<Target: AsRef<Stack>>> {
+    holder: H,
+    turn: Option<OwnedSemaphorePermit>,
+    kept_bytes: usize,
+    has_ended: bool,
+}
+
+// === impl Share ===
+
+impl<H: Deref<Target: AsRef<Stack>>> Share<H> {
+    /// Of a call that may never begin.
+    pub(crate) const fn new(holder: H) -> Self {
+        Self {
+            holder,
+            turn: None,
+            kept_bytes: 0,
+            has_ended: true,
+        }
+    }
+
+    /// The call begins, and counts.
+    pub(crate) fn begin(&mut self) {
+        self.stack().counters.calls.fetch_add(1, Relaxed);
+        self.has_ended = false;
+    }
+
+    pub(crate) fn stack(&self) -> &Stack {
+        (*self.holder).as_ref()
+    }
+
+    pub(crate) fn holder(&self) -> &H {
+        &self.holder
+    }
+
+    pub(crate) fn take_turn(&mut self, turn: OwnedSemaphorePermit) {
+        self.turn = Some(turn);
+    }
+
+    /// Whether so many bytes may be kept until [`release`](Self::release).
+    pub(crate) fn keep(&mut self, len: usize) -> bool {
+        let is_kept = self.stack().replay.keep(len);
+        if is_kept {
+            self.kept_bytes = len;
+        }
+        is_kept
+    }
+
+    /// The call is not sent again.
+    pub(crate) fn release(&mut self) {
+        let len = mem::take(&mut self.kept_bytes);
+        if len > 0 {
+            self.stack().replay.give_back(len);
+        }
+    }
+
+    pub(crate) fn end(mut self, ended: Ended) {
+        self.note(ended);
+    }
+
+    /// Goes on with another holder.
+    pub(crate) fn hand_over<G: Deref<Target: AsRef<Stack>>>(mut self, holder: G) -> Share<G> {
+        self.release();
+        self.has_ended = true;
+        Share {
+            holder,
+            turn: self.turn.take(),
+            kept_bytes: 0,
+            has_ended: false,
+        }
+    }
+
+    /// Counts the call's end, once.
+    pub(crate) fn note(&mut self, ended: Ended) {
+        if mem::replace(&mut self.has_ended, true) {
+            return;
+        }
+        let stack = self.stack();
+        if ended.code() == Code::Ok {
+            stack.throttle.succeeded();
+        } else {
+            stack.counters.failed_calls.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+impl<H: Deref<Target: AsRef<Stack>>> Drop for Share<H> {
+    fn drop(&mut self) {
+        self.release();
+        // A call whose future is dropped.
+        self.note(Ended::Dropped);
+    }
+}

@@ -1,0 +1,241 @@
+//! Messages on their way out.
+
+use super::edges::too_large;
+use crate::status_trailers::trailers;
+use bytes::{BufMut, Bytes, BytesMut};
+use futures_util::Stream;
+use http_body::{Frame, SizeHint};
+use pin_project_lite::pin_project;
+use prost::Message;
+use sampan_wire::frame::{PREFIX_LEN, encode_prefix};
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll},
+};
+use tonic::{Code, Status};
+
+/// Ready messages are put together up to this many bytes.
+const BATCH_BYTES: usize = 32 << 10;
+
+/// A request of one message, encoded.
+#[derive(Debug)]
+pub(super) struct Whole(pub(super) Bytes);
+
+pin_project! {
+    /// The messages of a stream as a body.
+    pub(super) struct EncodedStream<S> {
+        #[pin]
+        messages: S,
+        role: Role,
+        limit: usize,
+        batch: BytesMut,
+        progress: Progress,
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// Just ends, or fails.
+    Request,
+    /// Says in trailers how it ended.
+    Answer,
+}
+
+enum Progress {
+    Open,
+    /// To be said after the batch.
+    Ended(Status),
+    Over,
+}
+
+/// `message` behind its prefix, in a buffer of the exact size.
+///
+/// # Errors
+/// When it is larger than `limit`, or than gRPC can say.
+pub(super) fn encode<M: Message>(message: &M, limit: usize) -> Result<Bytes, Status> {
+    let len = message.encoded_len();
+    let prefix = prefix(len, limit)?;
+    let mut buffer = Vec::with_capacity(PREFIX_LEN + len);
+    buffer.extend_from_slice(&prefix);
+    message.encode_raw(&mut buffer);
+    Ok(buffer.into())
+}
+
+fn prefix(len: usize, limit: usize) -> Result<[u8; PREFIX_LEN], Status> {
+    match u32::try_from(len) {
+        Ok(short) if len <= limit => Ok(encode_prefix(false, short)),
+        _ => Err(too_large(len, limit.min(u32::MAX as usize))),
+    }
+}
+
+// === impl Whole ===
+
+impl http_body::Body for Whole {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let data = std::mem::take(&mut self.0);
+        Poll::Ready((!data.is_empty()).then(|| Ok(Frame::data(data))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0.len() as u64)
+    }
+}
+
+// === impl EncodedStream ===
+
+impl<S> EncodedStream<S> {
+    pub(super) fn of_request(messages: S, limit: usize) -> Self {
+        Self::new(messages, Role::Request, limit)
+    }
+
+    pub(super) fn of_answer(messages: S, limit: usize) -> Self {
+        Self::new(messages, Role::Answer, limit)
+    }
+
+    fn new(messages: S, role: Role, limit: usize) -> Self {
+        Self {
+            messages,
+            role,
+            limit,
+            batch: BytesMut::new(),
+            progress: Progress::Open,
+        }
+    }
+}
+
+impl<S, M> http_body::Body for EncodedStream<S>
+where
+    S: Stream<Item = Result<M, Status>>,
+    M: Message,
+{
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let mut this = self.project();
+        // Has an end: a stream that is always ready fills the batch.
+        while matches!(this.progress, Progress::Open) && this.batch.len() < BATCH_BYTES {
+            let ended = match this.messages.as_mut().poll_next(cx) {
+                Poll::Pending if this.batch.is_empty() => return Poll::Pending,
+                Poll::Pending => break,
+                Poll::Ready(Some(message)) => {
+                    match message.and_then(|message| append(this.batch, &message, *this.limit)) {
+                        Ok(()) => continue,
+                        Err(status) => status,
+                    }
+                }
+                Poll::Ready(None) => Status::ok(""),
+            };
+            *this.progress = Progress::Ended(ended);
+        }
+        if !this.batch.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(this.batch.split().freeze()))));
+        }
+        let Progress::Ended(status) = std::mem::replace(this.progress, Progress::Over) else {
+            return Poll::Ready(None);
+        };
+        Poll::Ready(match this.role {
+            Role::Answer => Some(Ok(Frame::trailers(trailers(&status)))),
+            Role::Request if status.code() == Code::Ok => None,
+            Role::Request => Some(Err(status)),
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.progress, Progress::Over)
+    }
+}
+
+/// Nothing is left in `batch` of a message that is too large.
+fn append<M: Message>(batch: &mut BytesMut, message: &M, limit: usize) -> Result<(), Status> {
+    let len = message.encoded_len();
+    let prefix = prefix(len, limit)?;
+    batch.reserve(PREFIX_LEN + len);
+    batch.put_slice(&prefix);
+    message.encode_raw(batch);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::stream;
+    use http_body_util::BodyExt;
+
+    fn frames(lens: &[usize]) -> Vec<u8> {
+        let messages = lens.iter().map(|&len| encode(&vec![7u8; len], usize::MAX));
+        messages.flat_map(|bytes| bytes.unwrap().to_vec()).collect()
+    }
+
+    fn messages(
+        lens: &[usize],
+        end: Option<Status>,
+    ) -> impl Stream<Item = Result<Vec<u8>, Status>> + Unpin + use<> {
+        let messages: Vec<_> = lens.iter().map(|&len| Ok(vec![7; len])).collect();
+        stream::iter(messages.into_iter().chain(end.map(Err)))
+    }
+
+    #[test]
+    fn a_message_fills_its_buffer_exactly_and_none_over_the_limit_is_encoded() {
+        // `bytes` of 3 as a BytesValue: tag, length, content.
+        let encoded = encode(&vec![1u8, 2, 3], 5).unwrap();
+        assert_eq!(encoded.as_ref(), [0, 0, 0, 0, 5, 0x0a, 3, 1, 2, 3]);
+        let status = encode(&vec![1u8, 2, 3], 4).unwrap_err();
+        assert_eq!(status.code(), Code::ResourceExhausted);
+        assert_eq!(encode(&(), 0).unwrap().as_ref(), [0; 5]);
+    }
+
+    #[tokio::test]
+    async fn ready_messages_share_a_frame_and_the_status_follows_them() {
+        let end = Status::not_found("no more");
+        let body = EncodedStream::of_answer(messages(&[1, 20, 0], Some(end)), usize::MAX);
+        let mut body = Box::pin(body);
+        let data = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert_eq!(data, frames(&[1, 20, 0]));
+        let trailers = body.frame().await.unwrap().unwrap();
+        assert_eq!(trailers.into_trailers().unwrap()["grpc-status"], "5");
+        assert!(body.frame().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn batches_are_bounded() {
+        let lens = [20 << 10; 8];
+        let body = EncodedStream::of_request(messages(&lens, None), usize::MAX);
+        let mut body = Box::pin(body);
+        let mut all = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let data = frame.unwrap().into_data().unwrap();
+            assert!(data.len() < BATCH_BYTES + (21 << 10), "{}", data.len());
+            all.extend_from_slice(&data);
+        }
+        assert_eq!(all, frames(&lens));
+    }
+
+    #[tokio::test]
+    async fn a_message_over_the_limit_ends_its_stream() {
+        let body = EncodedStream::of_answer(messages(&[1, 100, 1], None), 50);
+        let mut body = Box::pin(body);
+        let data = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert_eq!(data, frames(&[1]));
+        let trailers = body.frame().await.unwrap().unwrap();
+        assert_eq!(trailers.into_trailers().unwrap()["grpc-status"], "8");
+
+        let body = EncodedStream::of_request(messages(&[100], None), 50);
+        let status = Box::pin(body).frame().await.unwrap().unwrap_err();
+        assert_eq!(status.code(), Code::ResourceExhausted);
+    }
+}

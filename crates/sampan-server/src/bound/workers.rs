@@ -1,0 +1,183 @@
+//! Threads that serve connections besides the one that accepts them.
+
+use super::{
+    accept::Held,
+    load::{Count, Load, One, least},
+    served::{Connections, Served, Serving, Setup},
+    stop::Stop,
+};
+use sampan_transport::{DetachedSocket, PeerInfo};
+use std::{
+    io,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    sync::Arc,
+    thread,
+};
+use tokio::{
+    runtime::{Builder, Handle, Runtime, RuntimeFlavor},
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+};
+
+/// Who serves: the thread that accepts, and the workers that were added.
+#[derive(Debug)]
+pub(super) struct Team {
+    here: Load,
+    added: Vec<Worker>,
+}
+
+/// A thread with a runtime of its own. It ends when nobody deals to it any more and its
+/// connections have ended, or when the server aborts or is dropped.
+#[derive(Debug)]
+pub(super) struct Worker {
+    load: Load,
+    // The cap on connections bounds what waits here.
+    inbox: UnboundedSender<Dealt>,
+}
+
+/// A connection on its way to a worker.
+#[derive(Debug)]
+pub(super) struct Dealt {
+    pub(super) socket: DetachedSocket,
+    pub(super) peer: PeerInfo,
+    pub(super) held: Held,
+}
+
+/// Hears of the ends of workers.
+#[derive(Debug)]
+pub(super) struct Ends(UnboundedReceiver<thread::Result<()>>);
+
+// === impl Team ===
+
+impl Team {
+    /// Only the thread that accepts.
+    pub(super) fn alone() -> Self {
+        Self {
+            here: Load::default(),
+            added: Vec::new(),
+        }
+    }
+
+    /// So many `workers` with this thread, if its runtime has no other threads: a multi-thread
+    /// runtime is a team already.
+    ///
+    /// # Errors
+    /// When the system gives no more threads.
+    pub(super) fn start(
+        workers: usize,
+        served: &Served,
+        setup: &Arc<Setup>,
+        stop: &Stop,
+    ) -> io::Result<(Self, Ends)> {
+        let (ended, ends) = unbounded_channel();
+        let mut team = Self::alone();
+        let is_alone = Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread;
+        let added = if is_alone { 1..workers } else { 1..1 };
+        for number in added {
+            let load = Load::default();
+            let serving = Serving::new(served, Arc::clone(setup), Some(Arc::clone(&load.calls)));
+            let runtime = Builder::new_current_thread().enable_all().build()?;
+            let (inbox, dealt) = unbounded_channel();
+            let (stop, ended) = (stop.clone(), ended.clone());
+            thread::Builder::new()
+                .name(format!("sampan-worker-{number}"))
+                .spawn(move || {
+                    let end = run(runtime, &serving, dealt, stop);
+                    // Whoever asked may have gone.
+                    ended.send(end).ok();
+                })?;
+            team.added.push(Worker { load, inbox });
+        }
+        Ok((team, Ends(ends)))
+    }
+
+    /// Who serves the next connection; None: this thread.
+    pub(super) fn least_loaded(&self) -> Option<&Worker> {
+        if self.added.is_empty() {
+            return None;
+        }
+        let added = self.added.iter().map(|worker| &worker.load);
+        let loads = std::iter::once(&self.here).chain(added);
+        let index = least(loads.map(Load::open));
+        index.checked_sub(1).and_then(|index| self.added.get(index))
+    }
+
+    /// The count of calls on this thread, if somebody asks for it.
+    pub(super) fn calls_here(&self) -> Option<Arc<Count>> {
+        let is_asked = !self.added.is_empty();
+        is_asked.then(|| Arc::clone(&self.here.calls))
+    }
+
+    /// Counts a connection on this thread, if somebody asks for it.
+    pub(super) fn connection_here(&self) -> Option<One> {
+        let is_asked = !self.added.is_empty();
+        is_asked.then(|| self.here.connections.one())
+    }
+}
+
+// === impl Worker ===
+
+impl Worker {
+    /// Counts a connection as this worker's.
+    pub(super) fn connection(&self) -> One {
+        self.load.connections.one()
+    }
+
+    /// Serves a connection. One that a worker no longer takes is closed: the worker is gone by
+    /// a panic, which ends the server.
+    pub(super) fn serve(&self, dealt: Dealt) {
+        self.inbox.send(dealt).ok();
+    }
+}
+
+fn run(
+    runtime: Runtime,
+    serving: &Serving,
+    dealt: UnboundedReceiver<Dealt>,
+    stop: Stop,
+) -> thread::Result<()> {
+    let end = catch_unwind(AssertUnwindSafe(|| {
+        runtime.block_on(serve(serving, dealt, stop));
+    }));
+    // Drops what handlers have spawned; blocking work of theirs is not waited for.
+    runtime.shutdown_background();
+    end
+}
+
+async fn serve(serving: &Serving, mut dealt: UnboundedReceiver<Dealt>, mut stop: Stop) {
+    let mut connections = Connections::default();
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.aborted() => break,
+            Some(()) = connections.ended() => {}
+            next = dealt.recv() => {
+                let Some(Dealt { socket, peer, held }) = next else {
+                    break;
+                };
+                match socket.attach() {
+                    Ok(socket) => connections.add(serving, Box::new(socket), peer, &stop, held),
+                    Err(error) => tracing::debug!(%error, "a connection cannot change its thread"),
+                }
+            }
+        }
+    }
+    // Those still on their way when the server aborts are closed.
+    drop(dealt);
+    connections.finish(stop).await;
+}
+
+// === impl Ends ===
+
+impl Ends {
+    /// Waits until all workers have ended.
+    ///
+    /// # Panics
+    /// When one of them did, with the same payload.
+    pub(super) async fn all(&mut self) {
+        while let Some(end) = self.0.recv().await {
+            if let Err(panic) = end {
+                resume_unwind(panic);
+            }
+        }
+    }
+}

@@ -1,0 +1,586 @@
+//! The server's side of a connection.
+
+mod alarms;
+mod answer;
+
+use self::{
+    alarms::{Alarm, Alarms},
+    answer::{Answering, Place, Task},
+};
+use super::{
+    io::{Writer, poll_write_out},
+    shared::{Shared, State, Wakes},
+    stream::StreamBody,
+};
+use crate::{
+    Incoming, PeerInfo, ResetReason, ServeError, ServeSettings, TransportError, buffers,
+    inbox::{End, Failure},
+    serve::{Activity, ResponseBody, Verdict, Watchdog},
+};
+use bytes::BytesMut;
+use http::Request;
+use sampan_h2::{ConnectionError, Event, HIGH_WATER, Key, Reason, Role, Settings};
+use std::{
+    collections::VecDeque,
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    time::{Instant, timeout},
+};
+use tokio_util::io::poll_read_buf;
+use tower_service::Service;
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Serves one connection, in the task of whoever polls it.
+struct Server<IO, S, F, B> {
+    io: IO,
+    input: BytesMut,
+    shared: Arc<Shared>,
+    service: S,
+    peer: PeerInfo,
+    /// Requests that have come and were not given to the service yet.
+    fresh: VecDeque<(Key, Request<()>)>,
+    /// A box for the next handler: one that answers at once leaves it behind.
+    spare: Option<Place<F, B>>,
+    wakes: Wakes,
+    calls: usize,
+    watchdog: Watchdog,
+    activity: Arc<Activity>,
+    alarms: Alarms,
+    keepalive: Option<(Duration, Duration)>,
+    grace: Option<Duration>,
+    has_heard: bool,
+    awaits_pong: bool,
+    is_draining: bool,
+    /// Bytes wait, and none has left since.
+    is_stalled: bool,
+    has_ended: bool,
+    must_flush: bool,
+    /// Calls when the connection last gave its memory back, and when it was last seen quiet.
+    rested_at: usize,
+    quiet_at: usize,
+}
+
+/// While so much waits to be sent on a connection, its next requests wait too.
+const MAX_WAITING: usize = 1 << 20;
+
+/// How long a client may take none of what waits for it.
+const MAX_STALL: Duration = Duration::from_secs(60);
+
+/// Answers leave after this time though more requests were read: the client works on them
+/// meanwhile.
+const MAX_HELD: Duration = Duration::from_micros(50);
+
+/// Without calls for so long, a connection gives its memory back.
+const REST: Duration = Duration::from_secs(1);
+
+/// How long a client may take to answer GOAWAY's ping.
+const GOAWAY_HEARD: Duration = Duration::from_secs(1);
+
+/// Reads in a row before other tasks have a turn.
+const MAX_READS: usize = 8;
+
+/// What is still read of a client that is being closed on, so that it can read why.
+const LINGER_BYTES: usize = 1 << 20;
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Serves `io`, of which `input` was read already.
+pub(crate) async fn serve<IO, S, B>(
+    io: IO,
+    input: BytesMut,
+    peer: PeerInfo,
+    service: S,
+    settings: &ServeSettings,
+    drain: impl Future<Output = ()>,
+) -> Result<(), ServeError>
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send,
+    S: Service<Request<Incoming>, Response = http::Response<B>>,
+    S::Future: Send + 'static,
+    S::Error: Into<BoxError>,
+    B: ResponseBody + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    let mut server = Server::new(io, input, peer, service, settings);
+    let mut drain = std::pin::pin!(drain);
+    let ended = std::future::poll_fn(|cx| {
+        if !server.is_draining && drain.as_mut().poll(cx).is_ready() {
+            server.begin_drain("");
+        }
+        server.poll(cx)
+    })
+    .await;
+    // In a box: a connection that lives needs no room for its last words.
+    Box::pin(server.finish(ended)).await
+}
+
+/// How a connection ended.
+enum Ended {
+    /// The client left, or everything is done.
+    Well,
+    /// The client broke the protocol or a limit.
+    Protocol(ConnectionError),
+    Io(io::Error),
+    Closed(ServeError),
+}
+
+impl<IO, S, B> Server<IO, S, S::Future, B>
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send,
+    S: Service<Request<Incoming>, Response = http::Response<B>>,
+    S::Future: Send + 'static,
+    S::Error: Into<BoxError>,
+    B: ResponseBody + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    fn new(io: IO, input: BytesMut, peer: PeerInfo, service: S, settings: &ServeSettings) -> Self {
+        let http2 = &settings.http2;
+        let mut engine = Settings::default();
+        engine.stream_window = http2.stream_window_bytes;
+        engine.connection_window = http2.connection_window_bytes;
+        engine.max_frame_bytes = http2.max_frame_bytes;
+        engine.max_header_list_bytes = http2.max_header_list_bytes;
+        engine.max_concurrent_streams = http2.max_concurrent_streams;
+        engine.resets = http2.max_resets;
+        engine.resets_per_second = http2.resets_per_second;
+        engine.min_ping_interval = http2.min_ping_interval;
+        engine.may_ping_while_idle = http2.may_ping_while_idle;
+        let budget = settings.receive_budget.share();
+        let shared = Arc::new(Shared::new(Role::Server, engine, Writer::None, budget));
+        let activity = Arc::new(Activity::default());
+        let watchdog = Watchdog::new(settings, Arc::clone(&activity));
+        let now = Instant::now();
+        let mut alarms = Alarms::new(watchdog.first_look().into());
+        let keepalive = http2
+            .keepalive_interval
+            .map(|interval| (interval, http2.keepalive_timeout));
+        if let Some((interval, _)) = keepalive {
+            alarms.set(Alarm::Keepalive, now.checked_add(interval));
+        }
+        if let Some(age) = settings.max_age {
+            alarms.set(Alarm::Age, now.checked_add(with_jitter(age)));
+        }
+        Self {
+            io,
+            input,
+            shared,
+            service,
+            peer,
+            fresh: VecDeque::new(),
+            spare: None,
+            wakes: Wakes::default(),
+            calls: 0,
+            watchdog,
+            activity,
+            alarms,
+            keepalive,
+            grace: settings.max_age_grace,
+            has_heard: false,
+            awaits_pong: false,
+            is_draining: false,
+            is_stalled: false,
+            has_ended: false,
+            must_flush: false,
+            rested_at: 0,
+            quiet_at: 0,
+        }
+    }
+
+    fn begin_drain(&mut self, why: &'static str) {
+        self.is_draining = true;
+        self.shared.lock().engine.begin_goaway(why);
+        let heard_by = Instant::now().checked_add(GOAWAY_HEARD);
+        self.alarms.set(Alarm::Goaway, heard_by);
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+        self.shared.driver.register(cx.waker());
+        let mut more = true;
+        for _ in 0..MAX_READS {
+            // What was read before this task began is looked at first.
+            match self.take_in() {
+                Ok(()) => {}
+                Err(error) => return Poll::Ready(Ended::Protocol(error)),
+            }
+            if let Err(error) = self.dispatch(cx) {
+                return Poll::Ready(Ended::Io(error));
+            }
+            if let Err(error) = self.write(cx) {
+                return Poll::Ready(Ended::Io(error));
+            }
+            match self.poll_read(cx) {
+                Poll::Pending => {
+                    more = false;
+                    break;
+                }
+                Poll::Ready(Ok(0)) => {
+                    self.has_ended = true;
+                    return Poll::Ready(Ended::Well);
+                }
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Ended::Io(error)),
+            }
+        }
+        if self.input.is_empty() {
+            buffers::give(std::mem::take(&mut self.input));
+        }
+        // What has left meanwhile may have made room for requests that wait.
+        if more || (!self.fresh.is_empty() && self.waiting_bytes() <= MAX_WAITING) {
+            cx.waker().wake_by_ref();
+        }
+        if let Some(ended) = self.poll_alarms(cx) {
+            return Poll::Ready(ended);
+        }
+        let state = self.shared.lock();
+        let has_written = state.batch.is_empty() && state.engine.output().is_empty();
+        if has_written && state.engine.is_drained() {
+            return Poll::Ready(Ended::Well);
+        }
+        let is_quiet = state.engine.open_streams() == 0;
+        drop(state);
+        if is_quiet && self.rested_at != self.calls && !self.alarms.is_set(Alarm::Rest) {
+            self.quiet_at = self.calls;
+            self.alarms
+                .set(Alarm::Rest, Instant::now().checked_add(REST));
+            // The timer has to hear of it.
+            if let Some(ended) = self.poll_alarms(cx) {
+                return Poll::Ready(ended);
+            }
+        }
+        Poll::Pending
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.input.is_empty() {
+            self.input = buffers::take();
+        } else {
+            let missing = self.shared.lock().engine.missing(&self.input);
+            self.input.reserve(missing.max(buffers::READ_BYTES / 2));
+        }
+        poll_read_buf(Pin::new(&mut self.io), cx, &mut self.input)
+    }
+
+    /// Gives what was read to the engine, and its events to the streams.
+    fn take_in(&mut self) -> Result<(), ConnectionError> {
+        if self.input.is_empty() {
+            return Ok(());
+        }
+        self.has_heard = true;
+        let shared = Arc::clone(&self.shared);
+        let now = Instant::now().into_std();
+        let mut handlers = Vec::new();
+        let mut state = shared.lock();
+        let result = loop {
+            match state.engine.receive(&mut self.input, now) {
+                Ok(Some(event)) => handlers.extend(self.on_event(&mut state, event)),
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        state.wake_drained(&mut self.wakes);
+        drop(state);
+        for handler in handlers {
+            handler.abort();
+        }
+        self.wakes.wake();
+        result
+    }
+
+    fn on_event(&mut self, state: &mut State, event: Event) -> Option<tokio::task::AbortHandle> {
+        let wakes = &mut self.wakes;
+        match event {
+            Event::Request {
+                key,
+                request,
+                is_end,
+            } => {
+                self.calls += 1;
+                if let Some(slot) = state.engine.user_mut(key) {
+                    slot.inbox.set_framing(request.headers());
+                    if is_end {
+                        slot.inbox.end(End::Data);
+                    }
+                }
+                self.fresh.push_back((key, request));
+            }
+            Event::Data { key, data, is_end } => {
+                state.take_data(key, data, is_end, &self.shared.budget, wakes);
+            }
+            Event::Trailers { key, trailers } => {
+                state.end(key, End::Trailers(trailers), wakes);
+            }
+            Event::Reset { key, reason, .. } => {
+                let reason = ResetReason::from(reason);
+                let failure = Failure::Reset { reason };
+                return state.end(key, End::Failed(failure), wakes);
+            }
+            Event::Pong(_) => self.awaits_pong = false,
+            _ => {}
+        }
+        None
+    }
+
+    /// Gives requests to the service, while the client takes its answers.
+    fn dispatch(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if self.fresh.is_empty() {
+            return Ok(());
+        }
+        // This task writes afterwards: nobody has to wake it for that.
+        self.shared.lock().handover.driver_will_come();
+        // The clock is read only where there is something to wait for.
+        let mut begun = (self.fresh.len() > 1).then(Instant::now);
+        while let Some((key, head)) = self.fresh.pop_front() {
+            let body = {
+                let mut state = self.shared.lock();
+                if state.waiting_bytes() > MAX_WAITING {
+                    state.engine.hold_window(true);
+                    self.fresh.push_front((key, head));
+                    return Ok(());
+                }
+                if !state.engine.may_send(key) {
+                    // Reset before anybody has looked at it.
+                    state.engine.release(key);
+                    continue;
+                }
+                match state
+                    .engine
+                    .user_mut(key)
+                    .map(|slot| slot.inbox.take_whole())
+                {
+                    Some(Some((data, end))) => Incoming::whole(data, end),
+                    _ => {
+                        drop(state);
+                        let shared = Arc::clone(&self.shared);
+                        Incoming::stream(StreamBody::new(shared, key, Role::Server))
+                    }
+                }
+            };
+            let mut request = head.map(|()| body);
+            request.extensions_mut().insert(self.peer.clone());
+            self.answer(key, request);
+            let Some(since) = begun.filter(|_| !self.fresh.is_empty()) else {
+                continue;
+            };
+            let held = self.shared.lock().engine.output().len();
+            if held >= HIGH_WATER || since.elapsed() >= MAX_HELD {
+                self.write(cx)?;
+                begun = Some(Instant::now());
+            }
+        }
+        self.shared.lock().engine.hold_window(false);
+        Ok(())
+    }
+
+    fn waiting_bytes(&self) -> usize {
+        self.shared.lock().waiting_bytes()
+    }
+
+    /// Gives back what a connection without calls does not need. One that has had calls since is
+    /// looked at again when it is next quiet.
+    fn on_rest(&mut self) {
+        let mut state = self.shared.lock();
+        if self.quiet_at != self.calls || state.engine.open_streams() > 0 {
+            return;
+        }
+        state.trim();
+        drop(state);
+        self.rested_at = self.calls;
+        self.spare = None;
+        self.fresh = VecDeque::new();
+        self.wakes = Wakes::default();
+    }
+
+    /// Polls the handler once, here: most answer at once. One that does not gets a task.
+    fn answer(&mut self, key: Key, request: Request<Incoming>) {
+        let answering = Answering::new(self.service.call(request), Arc::clone(&self.shared), key);
+        let mut place = self.spare.take().unwrap_or_else(|| Box::pin(None));
+        place.set(Some(answering));
+        let is_done = match place.as_mut().as_pin_mut() {
+            None => true,
+            Some(answering) => {
+                // A budget of its own: the connection's must not run out for its handlers.
+                let mut cx = Context::from_waker(Waker::noop());
+                let polled = std::pin::pin!(tokio::task::unconstrained(answering)).poll(&mut cx);
+                polled.is_ready()
+            }
+        };
+        if is_done {
+            place.set(None);
+            self.spare = Some(place);
+            return;
+        }
+        let handle = tokio::spawn(Task(place)).abort_handle();
+        if let Some(slot) = self.shared.lock().engine.user_mut(key) {
+            slot.handler = Some(handle);
+        }
+    }
+
+    fn write(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let shared = Arc::clone(&self.shared);
+        let mut state = shared.lock();
+        let mut has_written = false;
+        let has_output = !state.batch.is_empty() || !state.engine.output().is_empty();
+        let mut goes_on = state.handover.driver_comes(has_output);
+        while goes_on {
+            let mut batch = state.take_batch();
+            state.wake_drained(&mut self.wakes);
+            drop(state);
+            self.wakes.wake();
+            let before = batch.len();
+            let written = poll_write_out(&mut self.io, &mut batch, cx);
+            has_written |= batch.len() < before;
+            let is_empty = batch.is_empty();
+            state = shared.lock();
+            state.batch = batch;
+            if let Poll::Ready(result) = written {
+                result?;
+            }
+            if !is_empty {
+                state.handover.is_blocked_now();
+                break;
+            }
+            let has_more = !state.engine.output().is_empty();
+            goes_on = state.handover.wrote(has_more);
+        }
+        let is_stalled = state.handover.is_blocked() || state.engine.is_shut();
+        drop(state);
+        // TLS keeps what it was given while its socket is full.
+        self.must_flush |= has_written;
+        if self.must_flush
+            && let Poll::Ready(flushed) = Pin::new(&mut self.io).poll_flush(cx)
+        {
+            self.must_flush = false;
+            flushed?;
+        }
+        let is_stalled = is_stalled || self.must_flush;
+        if is_stalled != self.is_stalled || (is_stalled && has_written) {
+            self.is_stalled = is_stalled;
+            let until = is_stalled.then(|| Instant::now() + MAX_STALL);
+            self.alarms.set(Alarm::Stall, until);
+        }
+        Ok(())
+    }
+
+    fn poll_alarms(&mut self, cx: &mut Context<'_>) -> Option<Ended> {
+        while let Poll::Ready((alarm, now)) = self.alarms.poll(cx) {
+            match alarm {
+                Alarm::Look => {
+                    let (has_begun, open) = {
+                        let state = self.shared.lock();
+                        (state.engine.has_begun(), state.engine.open_streams())
+                    };
+                    self.activity.set(has_begun, self.calls, open);
+                    match self.watchdog.look(now.into_std()) {
+                        Verdict::LookAgain(at) => self.alarms.set(Alarm::Look, Some(at.into())),
+                        Verdict::GoAway(at) => {
+                            self.begin_drain("max_idle");
+                            self.alarms.set(Alarm::Look, Some(at.into()));
+                        }
+                        Verdict::Close(error) => return Some(Ended::Closed(error)),
+                    }
+                }
+                Alarm::Stall => {
+                    let waits = MAX_STALL;
+                    return Some(Ended::Closed(ServeError::Stalled(waits)));
+                }
+                Alarm::Rest => self.on_rest(),
+                Alarm::Goaway => self.shared.lock().engine.finish_goaway(),
+                Alarm::Age => {
+                    self.begin_drain("max_age");
+                    let at = self.grace.and_then(|grace| now.checked_add(grace));
+                    self.alarms.set(Alarm::Grace, at);
+                }
+                Alarm::Grace => return Some(Ended::Closed(ServeError::KeptOpen)),
+                Alarm::Keepalive => {
+                    let (interval, patience) = self.keepalive?;
+                    let has_heard = std::mem::take(&mut self.has_heard);
+                    if self.awaits_pong && !has_heard {
+                        return Some(Ended::Closed(ServeError::NoPong(patience)));
+                    }
+                    self.awaits_pong = !has_heard;
+                    let wait = if has_heard { interval } else { patience };
+                    self.alarms.set(Alarm::Keepalive, now.checked_add(wait));
+                    if !has_heard {
+                        self.shared.lock().engine.ping(*b"keepaliv");
+                    }
+                }
+            }
+            if let Err(error) = self.write(cx) {
+                return Some(Ended::Io(error));
+            }
+        }
+        None
+    }
+
+    /// Says last words, and closes so that the client can read them.
+    async fn finish(&mut self, ended: Ended) -> Result<(), ServeError> {
+        let (result, has_words) = match ended {
+            Ended::Well => (Ok(()), true),
+            Ended::Io(error) => (Err(ServeError::Broken(error.into())), false),
+            Ended::Protocol(error) => {
+                self.shared.lock().engine.fail(error);
+                (Err(ServeError::Broken(error.into())), true)
+            }
+            Ended::Closed(error) => {
+                let said = Reason::NO_ERROR;
+                let what = "";
+                let error_said = ConnectionError { reason: said, what };
+                self.shared.lock().engine.fail(error_said);
+                (Err(error), true)
+            }
+        };
+        // A reset would take what was said away from a client that still sends.
+        let lingers = matches!(result, Err(ServeError::Broken(_)));
+        if has_words && !self.has_ended {
+            let said = timeout(LINGER, async {
+                std::future::poll_fn(|cx| {
+                    if let Err(error) = self.write(cx) {
+                        return Poll::Ready(Err(error));
+                    }
+                    let state = self.shared.lock();
+                    let is_done = state.batch.is_empty() && state.engine.output().is_empty();
+                    if is_done {
+                        Poll::Ready(Ok(()))
+                    } else {
+                        Poll::Pending
+                    }
+                })
+                .await?;
+                self.io.shutdown().await?;
+                if !lingers {
+                    return Ok(());
+                }
+                let (mut left, mut sink) = (LINGER_BYTES, vec![0; 4096]);
+                while left > 0 {
+                    let len = self.io.read(&mut sink).await?;
+                    if len == 0 {
+                        break;
+                    }
+                    left = left.saturating_sub(len);
+                }
+                io::Result::Ok(())
+            });
+            // The client is gone already, or does not read.
+            let _ = said.await;
+        }
+        result
+    }
+}
+
+impl<IO, S, F, B> Drop for Server<IO, S, F, B> {
+    fn drop(&mut self) {
+        self.shared.fail_all(TransportError::closed());
+    }
+}
+
+/// ±10 %, so that connections that began together do not end together. Source: gRFC A9.
+fn with_jitter(age: Duration) -> Duration {
+    use rand::Rng as _;
+    age.mul_f64(rand::rng().random_range(0.9..=1.1))
+}

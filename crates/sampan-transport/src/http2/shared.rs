@@ -1,0 +1,323 @@
+//! What callers, handlers, bodies and the driver of one connection share.
+
+use super::{
+    handover::{Handover, Step},
+    io::Writer,
+};
+use crate::{
+    TransportError,
+    budget::MemoryBudget,
+    inbox::{End, Failure, Inbox, Wish},
+};
+use bytes::Bytes;
+use futures_util::task::AtomicWaker;
+use sampan_h2::{Connection, Key, Output, Reason, Role, Settings};
+use std::{
+    fmt,
+    sync::{Mutex, MutexGuard, PoisonError},
+    task::Waker,
+};
+use tokio::{
+    sync::{Notify, watch},
+    task::AbortHandle,
+};
+
+pub(crate) struct Shared {
+    state: Mutex<State>,
+    pub(crate) driver: AtomicWaker,
+    pub(crate) writer: Writer,
+    pub(crate) budget: MemoryBudget,
+    /// A stream has ended, or the server allows more.
+    pub(crate) room: Notify,
+    /// Whether no further call is taken.
+    pub(crate) closed: watch::Sender<bool>,
+}
+
+/// Under the lock nothing waits and no code of users runs.
+pub(crate) struct State {
+    pub(crate) engine: Connection<Slot>,
+    pub(crate) handover: Handover,
+    /// What the driver still has to write, or an empty output to reuse.
+    pub(crate) batch: Output,
+    /// Bytes that have been given to a writer since the beginning.
+    pub(crate) taken: u64,
+    /// Why the connection is gone.
+    pub(crate) gone: Option<TransportError>,
+    /// Nobody can start calls any more.
+    pub(crate) is_orphan: bool,
+    /// Somebody waits for room.
+    pub(crate) is_awaited: bool,
+    /// The next ones are worth a look for whoever waits for streams to drain.
+    drained: Vec<Key>,
+}
+
+/// What is kept with each stream.
+#[derive(Debug, Default)]
+pub(crate) struct Slot {
+    pub(crate) inbox: Inbox,
+    /// Of a response.
+    pub(crate) head: Option<http::Response<()>>,
+    /// Whoever waits to send more.
+    pub(crate) sender: Option<Waker>,
+    /// Where in all that was ever written the stream begins.
+    pub(crate) begins_at: u64,
+    /// The task of a handler that did not answer at once.
+    pub(crate) handler: Option<AbortHandle>,
+}
+
+/// Tasks to wake when the lock is free again.
+#[derive(Debug, Default)]
+pub(crate) struct Wakes(Vec<Waker>);
+
+/// A caller that finds so many streams open writes by itself; with more the driver writes for all.
+const ALONE: usize = 1;
+
+/// So many bytes do not wait for the driver: the peer works on them meanwhile.
+const MUCH: usize = 2 << 10;
+
+// === impl Shared ===
+
+impl Shared {
+    pub(crate) fn new(
+        role: Role,
+        settings: Settings,
+        writer: Writer,
+        budget: MemoryBudget,
+    ) -> Self {
+        Self {
+            state: Mutex::new(State {
+                engine: Connection::new(role, settings),
+                handover: Handover::default(),
+                batch: Output::default(),
+                taken: 0,
+                gone: None,
+                is_orphan: false,
+                is_awaited: false,
+                drained: Vec::new(),
+            }),
+            driver: AtomicWaker::new(),
+            writer,
+            budget,
+            room: Notify::new(),
+            closed: watch::Sender::new(false),
+        }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        // No code of others runs under it; a panic of our own left the engine as it was.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sees to it that what was appended leaves: by this thread when it is alone, otherwise by
+    /// the driver, once for everybody.
+    pub(crate) fn flush<'a>(&'a self, mut state: MutexGuard<'a, State>) {
+        if state.engine.output().is_empty() {
+            return;
+        }
+        let is_alone = state.engine.open_streams() <= ALONE;
+        let is_much = state.engine.output().len() >= MUCH;
+        let may_write = self.writer.is_shared() && (is_alone || is_much);
+        match state.handover.appended(may_write) {
+            Step::Nothing => return,
+            Step::WakeDriver => {
+                drop(state);
+                return self.driver.wake();
+            }
+            Step::Write => {}
+        }
+        let mut wakes = Wakes::default();
+        loop {
+            let mut batch = state.take_batch();
+            state.wake_drained(&mut wakes);
+            state.notice_room(self);
+            drop(state);
+            wakes.wake();
+            let written = self.writer.try_write_out(&mut batch);
+            state = self.lock();
+            state.batch = batch;
+            if let Err(error) = written {
+                // The driver waits, or meets the same error and ends the connection.
+                tracing::trace!(%error, "left to the driver");
+                state.handover.is_blocked_now();
+                drop(state);
+                return self.driver.wake();
+            }
+            let has_more = !state.engine.output().is_empty();
+            if !state.handover.wrote(has_more) {
+                return;
+            }
+        }
+    }
+
+    /// Asks the driver to write what was appended.
+    pub(crate) fn ask_driver(&self, mut state: MutexGuard<'_, State>) {
+        if !state.engine.output().is_empty() && state.handover.appended(false) == Step::WakeDriver {
+            drop(state);
+            self.driver.wake();
+        }
+    }
+
+    /// Lets go of a stream; what is told to the peer leaves by the driver.
+    pub(crate) fn release(&self, key: Key) {
+        let mut state = self.lock();
+        if let Some(slot) = state.engine.user_mut(key) {
+            slot.inbox.close();
+            let sender = slot.sender.take();
+            state.engine.release(key);
+            state.notice_room(self);
+            let is_over = state.is_orphan && state.engine.open_streams() == 0;
+            if is_over {
+                drop(state);
+                self.driver.wake();
+            } else {
+                self.ask_driver(state);
+            }
+            // Its body is sent by a task that has to end.
+            if let Some(sender) = sender {
+                sender.wake();
+            }
+        }
+    }
+
+    /// Ends all streams, and the connection with them.
+    pub(crate) fn fail_all(&self, cause: TransportError) {
+        let mut wakes = Wakes::default();
+        let mut handlers = Vec::new();
+        {
+            let mut state = self.lock();
+            let taken = state.taken;
+            for (_, slot) in state.engine.users_mut() {
+                // Bytes that no writer has seen cannot have left.
+                let failure = if slot.begins_at >= taken && slot.head.is_none() {
+                    Failure::Unsent(cause.clone())
+                } else {
+                    Failure::Broken(cause.clone())
+                };
+                slot.inbox.end(End::Failed(failure));
+                wakes.add(slot.inbox.reader.take());
+                wakes.add(slot.sender.take());
+                handlers.extend(slot.handler.take());
+            }
+            state.gone.get_or_insert(cause);
+            state.engine.output_mut().clear();
+            state.batch = Output::default();
+            state.handover.end();
+        }
+        self.closed.send_replace(true);
+        self.room.notify_waiters();
+        for handler in handlers {
+            handler.abort();
+        }
+        wakes.wake();
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
+}
+
+// === impl State ===
+
+impl State {
+    /// Takes what is to be written.
+    pub(crate) fn take_batch(&mut self) -> Output {
+        let mut batch = std::mem::take(&mut self.batch);
+        if batch.is_empty() {
+            self.engine.take_output(&mut batch);
+            self.taken += batch.len() as u64;
+        }
+        batch
+    }
+
+    /// Bytes of answers that the client has not taken.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.engine.queued_bytes() + self.engine.output().len() + self.batch.len()
+    }
+
+    /// Gives memory back that a quiet connection does not need.
+    pub(crate) fn trim(&mut self) {
+        self.engine.trim();
+        self.batch.release();
+        self.drained = Vec::new();
+    }
+
+    /// Where the next bytes stand in all that was ever written.
+    pub(crate) fn position(&self) -> u64 {
+        self.taken + self.engine.output().len() as u64
+    }
+
+    /// Tells whoever waits for a stream that there is one.
+    pub(crate) fn notice_room(&mut self, shared: &Shared) {
+        if self.is_awaited && self.engine.has_room() {
+            self.is_awaited = false;
+            shared.room.notify_waiters();
+        }
+    }
+
+    /// Takes data of a stream in.
+    pub(crate) fn take_data(
+        &mut self,
+        key: Key,
+        data: Bytes,
+        is_end: bool,
+        budget: &MemoryBudget,
+        wakes: &mut Wakes,
+    ) {
+        let Some(slot) = self.engine.user_mut(key) else {
+            return;
+        };
+        let wish = slot.inbox.push(data, budget);
+        if is_end {
+            slot.inbox.end(End::Data);
+        }
+        wakes.add(slot.inbox.reader.take());
+        match wish {
+            Wish::Nothing => {}
+            Wish::Expect(len) => self.engine.expect(key, len),
+            // A server's handler still answers.
+            Wish::Refuse(_) if self.engine.role() == Role::Server => {}
+            Wish::Refuse(_) => self.engine.reset(key, Reason::CANCEL),
+        }
+    }
+
+    /// Ends a stream in both directions.
+    pub(crate) fn end(&mut self, key: Key, end: End, wakes: &mut Wakes) -> Option<AbortHandle> {
+        let slot = self.engine.user_mut(key)?;
+        let has_failed = matches!(end, End::Failed(_));
+        slot.inbox.end(end);
+        wakes.add(slot.inbox.reader.take());
+        if has_failed {
+            wakes.add(slot.sender.take());
+            return slot.handler.take();
+        }
+        None
+    }
+
+    /// Wakes whoever can send more.
+    pub(crate) fn wake_drained(&mut self, wakes: &mut Wakes) {
+        let mut drained = std::mem::take(&mut self.drained);
+        self.engine.take_drained(&mut drained);
+        for key in drained.drain(..) {
+            if let Some(slot) = self.engine.user_mut(key) {
+                wakes.add(slot.sender.take());
+            }
+        }
+        self.drained = drained;
+    }
+}
+
+// === impl Wakes ===
+
+impl Wakes {
+    pub(crate) fn add(&mut self, waker: Option<Waker>) {
+        self.0.extend(waker);
+    }
+
+    pub(crate) fn wake(&mut self) {
+        for waker in self.0.drain(..) {
+            waker.wake();
+        }
+    }
+}

@@ -1,0 +1,399 @@
+//! What has arrived on a stream and was not read yet.
+
+use crate::{
+    ResetReason, TransportError,
+    budget::{MemoryBudget, Reserved},
+};
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, header::CONTENT_TYPE};
+use sampan_h2::Trailers;
+use std::{collections::VecDeque, task::Waker};
+
+/// The receiving half of a stream.
+///
+/// A gRPC message is handed over in one piece, so that it is decoded from the bytes that arrived.
+/// The pieces of a long one are put together here: its prefix goes ahead, for whoever judges its
+/// length, and the rest follows when it is all there.
+#[derive(Debug, Default)]
+pub(crate) struct Inbox {
+    chunks: Chunks,
+    end: Option<End>,
+    pub(crate) reader: Option<Waker>,
+    partial: Option<Box<Partial>>,
+    is_grpc: bool,
+    /// Nobody reads any more: what comes is dropped.
+    is_closed: bool,
+    /// Of long messages that were not read yet, in their order.
+    reserved: VecDeque<Reserved>,
+}
+
+/// Chunks in their order; nearly always none or one.
+#[derive(Debug, Default)]
+struct Chunks {
+    first: Option<Bytes>,
+    more: VecDeque<Bytes>,
+}
+
+/// How a body has ended.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// Without trailers.
+    Data,
+    Trailers(Trailers),
+    Failed(Failure),
+}
+
+/// Why a stream ended before its end.
+#[derive(Clone, Debug)]
+pub(crate) enum Failure {
+    /// By a code, of the peer or of this end.
+    Reset { reason: ResetReason },
+    /// The server did nothing with it.
+    Refused(TransportError),
+    /// Nothing of it has left.
+    Unsent(TransportError),
+    /// The connection is gone.
+    Broken(TransportError),
+    /// There was no memory for a message of this length.
+    NoMemory(usize),
+}
+
+/// A message of which some has come.
+#[derive(Debug)]
+struct Partial {
+    bytes: BytesMut,
+    /// Of the message without its prefix; None until the prefix is here.
+    len: Option<usize>,
+    /// The prefix went ahead.
+    is_ahead: bool,
+    reserved: Option<Reserved>,
+}
+
+/// What the engine must do after bytes were taken in.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Wish {
+    Nothing,
+    /// A message has begun of which so much is still to come.
+    Expect(usize),
+    /// There is no memory for a message of this length.
+    Refuse(usize),
+}
+
+const PREFIX: usize = 5;
+
+/// Messages from this length on send their prefix ahead and count against the budget.
+const LONG: usize = 64 << 10;
+
+/// Memory taken for a message before its bytes have come.
+const MAX_AHEAD: usize = 256 << 10;
+
+/// Chunks below this are joined when several wait.
+const SMALL: usize = 1 << 10;
+
+// === impl Failure ===
+
+impl Failure {
+    /// The stream went with its answer while somebody still read the request.
+    pub(crate) const fn answered() -> Self {
+        Self::Reset {
+            reason: ResetReason::NoError,
+        }
+    }
+}
+
+// === impl Inbox ===
+
+impl Inbox {
+    pub(crate) fn set_framing(&mut self, headers: &HeaderMap) {
+        let text = headers.get(CONTENT_TYPE).map(http::HeaderValue::as_bytes);
+        let rest = text.and_then(|text| text.strip_prefix(b"application/grpc"));
+        self.is_grpc = matches!(rest, Some([] | [b'+' | b';', ..]));
+    }
+
+    /// Takes data in.
+    pub(crate) fn push(&mut self, data: Bytes, budget: &MemoryBudget) -> Wish {
+        if self.end.is_some() || self.is_closed || data.is_empty() {
+            return Wish::Nothing;
+        }
+        if !self.is_grpc {
+            self.chunks.push(data);
+            return Wish::Nothing;
+        }
+        let mut data = data;
+        if let Some(partial) = &mut self.partial {
+            if let Err(wish) = partial.fill(&mut data, &mut self.chunks, budget) {
+                return self.no_memory(wish);
+            }
+            if !partial.is_whole() {
+                return self.wish();
+            }
+            let partial = self.partial.take();
+            if let Some(partial) = partial {
+                self.reserved.extend(partial.reserved);
+                self.chunks.push(partial.bytes.freeze());
+            }
+        }
+        let whole = whole_messages(&data);
+        if whole > 0 {
+            let rest = data.split_off(whole);
+            self.chunks.push(std::mem::replace(&mut data, rest));
+        }
+        if data.is_empty() {
+            return Wish::Nothing;
+        }
+        let mut partial = Box::new(Partial {
+            bytes: BytesMut::new(),
+            len: None,
+            is_ahead: false,
+            reserved: None,
+        });
+        if let Err(len) = partial.fill(&mut data, &mut self.chunks, budget) {
+            return self.no_memory(len);
+        }
+        self.partial = Some(partial);
+        self.wish()
+    }
+
+    fn no_memory(&mut self, len: usize) -> Wish {
+        self.end(End::Failed(Failure::NoMemory(len)));
+        Wish::Refuse(len)
+    }
+
+    /// Notes the end; a second one changes nothing.
+    pub(crate) fn end(&mut self, end: End) {
+        if self.end.is_some() {
+            return;
+        }
+        if let Some(partial) = self.partial.take()
+            && !matches!(end, End::Failed(_))
+        {
+            // A message that was cut short: whoever reads it says so.
+            self.chunks.push(partial.into_rest());
+        }
+        self.end = Some(end);
+    }
+
+    pub(crate) const fn failure(&self) -> Option<&Failure> {
+        match &self.end {
+            Some(End::Failed(failure)) => Some(failure),
+            _ => None,
+        }
+    }
+
+    /// The next chunk.
+    pub(crate) fn pop(&mut self) -> Option<Bytes> {
+        // A failure goes before what nobody will read to its end.
+        if self.failure().is_some() {
+            return None;
+        }
+        let chunk = self.chunks.pop()?;
+        if chunk.len() >= LONG {
+            self.reserved.pop_front();
+        }
+        Some(chunk)
+    }
+
+    /// The end, once all chunks are read.
+    pub(crate) fn take_end(&mut self) -> Option<End> {
+        if self.chunks.first.is_some() && self.failure().is_none() {
+            return None;
+        }
+        self.end.take()
+    }
+
+    /// All of it in one piece with its end, when it has all come and did not fail.
+    pub(crate) fn take_whole(&mut self) -> Option<(Bytes, End)> {
+        if self.failure().is_some() {
+            return None;
+        }
+        let end = self.end.take()?;
+        let first = self.chunks.first.take().unwrap_or_default();
+        if self.chunks.more.is_empty() {
+            return Some((first, end));
+        }
+        let mut all = BytesMut::from(first);
+        for more in self.chunks.more.drain(..) {
+            all.extend_from_slice(&more);
+        }
+        Some((all.freeze(), end))
+    }
+
+    /// What must still come of a message that has begun, so that it fits in the window: its
+    /// reader gives nothing back before. Of a long one, only once its reader has its prefix and
+    /// may refuse it.
+    pub(crate) fn wish(&self) -> Wish {
+        match &self.partial {
+            Some(partial) if partial.len.is_some() => {
+                if partial.is_ahead && self.chunks.first.is_some() {
+                    return Wish::Nothing;
+                }
+                Wish::Expect(partial.missing())
+            }
+            _ => Wish::Nothing,
+        }
+    }
+
+    /// Nobody reads any more.
+    pub(crate) fn close(&mut self) {
+        self.is_closed = true;
+        self.reader = None;
+        self.chunks = Chunks::default();
+        self.partial = None;
+        self.reserved = VecDeque::new();
+    }
+}
+
+/// Length of the whole messages at the beginning of `data`.
+fn whole_messages(data: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(&[_, a, b, c, d]) = data.get(at..).and_then(|rest| rest.first_chunk::<PREFIX>())
+    {
+        let next = at + PREFIX + u32::from_be_bytes([a, b, c, d]) as usize;
+        if next > data.len() {
+            break;
+        }
+        at = next;
+    }
+    at
+}
+
+// === impl Partial ===
+
+impl Partial {
+    /// Takes what belongs to this message. The error is the length for which there is no memory.
+    fn fill(
+        &mut self,
+        data: &mut Bytes,
+        chunks: &mut Chunks,
+        budget: &MemoryBudget,
+    ) -> Result<(), usize> {
+        if self.len.is_none() {
+            let take = data.len().min(PREFIX - self.bytes.len());
+            self.bytes.extend_from_slice(&data.split_to(take));
+            let Some(&[_, a, b, c, d]) = self.bytes.first_chunk::<PREFIX>() else {
+                return Ok(());
+            };
+            let len = u32::from_be_bytes([a, b, c, d]) as usize;
+            if len >= LONG {
+                self.reserved = Some(budget.reserve(len).ok_or(len)?);
+                chunks.push(self.bytes.split().freeze());
+                self.is_ahead = true;
+            }
+            // The rest as it comes: a length alone costs its sender nothing.
+            self.bytes.reserve(len.min(MAX_AHEAD));
+            self.len = Some(len);
+        }
+        let missing = self.missing();
+        if missing > 0 {
+            let take = data.len().min(missing);
+            self.bytes.extend_from_slice(&data[..take]);
+            *data = data.split_off(take);
+        }
+        Ok(())
+    }
+
+    fn missing(&self) -> usize {
+        let prefix = if self.is_ahead { 0 } else { PREFIX };
+        match self.len {
+            None => PREFIX,
+            Some(len) => prefix + len - self.bytes.len(),
+        }
+    }
+
+    fn is_whole(&self) -> bool {
+        self.len.is_some() && self.missing() == 0
+    }
+
+    fn into_rest(self) -> Bytes {
+        self.bytes.freeze()
+    }
+}
+
+// === impl Chunks ===
+
+impl Chunks {
+    fn push(&mut self, data: Bytes) {
+        if data.is_empty() {
+            return;
+        }
+        if self.first.is_none() {
+            self.first = Some(data);
+            return;
+        }
+        // Many small ones would cost more than they carry.
+        if data.len() < SMALL
+            && let Some(last) = self.more.pop_back()
+        {
+            if last.len() < SMALL {
+                let mut joined = BytesMut::from(last);
+                joined.extend_from_slice(&data);
+                self.more.push_back(joined.freeze());
+            } else {
+                self.more.push_back(last);
+                self.more.push_back(data);
+            }
+            return;
+        }
+        self.more.push_back(data);
+    }
+
+    fn pop(&mut self) -> Option<Bytes> {
+        let next = self.first.take()?;
+        self.first = self.more.pop_front();
+        Some(next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(len: usize) -> Vec<u8> {
+        let mut bytes = vec![0];
+        bytes.extend((len as u32).to_be_bytes());
+        bytes.extend(std::iter::repeat_n(7, len));
+        bytes
+    }
+
+    fn grpc() -> Inbox {
+        Inbox {
+            is_grpc: true,
+            ..Inbox::default()
+        }
+    }
+
+    #[test]
+    fn messages_come_whole_however_they_were_cut() {
+        let all: Vec<u8> = [3, 0, 40, 200, 1].into_iter().flat_map(message).collect();
+        for cut in 1..60 {
+            let (mut inbox, budget) = (grpc(), MemoryBudget::new(0));
+            let mut seen = Vec::new();
+            for piece in all.chunks(cut) {
+                let wish = inbox.push(Bytes::copy_from_slice(piece), &budget);
+                assert!(!matches!(wish, Wish::Refuse(_)));
+                while let Some(chunk) = inbox.pop() {
+                    assert_eq!(whole_messages(&chunk), chunk.len());
+                    seen.extend_from_slice(&chunk);
+                }
+            }
+            assert_eq!(seen, all);
+        }
+    }
+
+    #[test]
+    fn a_long_message_sends_its_prefix_ahead_and_counts_against_the_budget() {
+        let (mut inbox, budget) = (grpc(), MemoryBudget::new(LONG * 2));
+        let bytes = Bytes::from(message(LONG));
+        assert_eq!(inbox.push(bytes.slice(..100), &budget), Wish::Nothing);
+        assert_eq!(inbox.pop().unwrap(), bytes[..PREFIX]);
+        assert_eq!(inbox.wish(), Wish::Expect(LONG - 95));
+        assert_eq!((inbox.pop(), budget.used()), (None, LONG));
+        assert_eq!(inbox.push(bytes.slice(100..), &budget), Wish::Nothing);
+        assert_eq!(inbox.pop().unwrap(), bytes[PREFIX..]);
+        assert_eq!(budget.used(), 0);
+
+        let long = Bytes::from(message(LONG * 3));
+        assert_eq!(inbox.push(long.slice(..9), &budget), Wish::Refuse(LONG * 3));
+        assert!(matches!(inbox.failure(), Some(Failure::NoMemory(_))));
+    }
+}
