@@ -1,145 +1,235 @@
-//! Medians over the blocks, and ratios made block by block.
+//! The table and the JSON.
 
-use crate::subject::{Load, Turn};
-use serde_json::json;
-use std::time::Duration;
+use crate::{
+    cases::{Bound, Case, Goal, Subject},
+    run::Series,
+    sample::{Figure, Median},
+};
+use bench_echo::peer::Peer;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
-const PEER: &str = "tonic";
-
+/// All that was measured.
 #[derive(Default)]
 pub(crate) struct Report {
-    raw: Vec<Duration>,
     rows: Vec<Row>,
 }
 
 struct Row {
-    subject: &'static str,
-    load: Load,
-    turns: Vec<Turn>,
+    case: &'static Case,
+    result: Result<Vec<Series>, String>,
 }
 
-/// What one figure of a turn is.
-type Figure = fn(&Turn) -> f64;
-
-const P50: Figure = |turn| micros(turn.p50);
-const RATE: Figure = |turn| turn.calls_per_second;
-const CPU: Figure = |turn| micros(turn.client_cpu + turn.server_cpu);
+const SAMPAN: Subject = Subject::Peer(Peer::Sampan);
+const TONIC: Subject = Subject::Peer(Peer::Tonic);
+const AGAIN: Subject = Subject::Peer(Peer::TonicAgain);
 
 // === impl Report ===
 
 impl Report {
-    pub(crate) fn raw(&mut self, p50: Duration) {
-        self.raw.push(p50);
+    /// Keeps and prints what the subjects of a case gave.
+    pub(crate) fn add(&mut self, case: &'static Case, result: Result<Vec<Series>, String>) {
+        let row = Row { case, result };
+        row.print_subjects();
+        self.rows.push(row);
     }
 
-    pub(crate) fn add(&mut self, subject: &'static str, load: Load, turn: Turn) {
-        match self
-            .rows
-            .iter_mut()
-            .find(|row| row.subject == subject && row.load == load)
-        {
-            Some(row) => row.turns.push(turn),
-            None => self.rows.push(Row {
-                subject,
-                load,
-                turns: vec![turn],
-            }),
-        }
-    }
-
+    /// Prints the table: what was to be reached and what was.
     pub(crate) fn print(&self) {
         println!(
-            "raw ping-pong, 32 B: p50 {:.1} µs",
-            median(self.raw.iter().map(|p| micros(*p)))
-        );
-        println!(
-            "{:<13}{:>10}{:>10}{:>9}{:>11}{:>15}{:>15}{:>9}{:>9}{:>9}",
-            "unary 32 B",
-            "in flight",
-            "p50 µs",
-            "× raw",
-            "calls/s",
-            "client CPU µs",
-            "server CPU µs",
-            "p50 ×",
-            "rate ×",
-            "CPU ×",
+            "\n{:<16}{:<15}{:>9}{:>9}{:>9}   {:<27}{:<42}{:<8}noise",
+            "case", "figure", "raw", "tonic", "sampan", "ratio [95 %]", "goal", "met"
         );
         for row in &self.rows {
-            println!(
-                "{:<13}{:>10}{:>10.1}{:>9.2}{:>11.0}{:>15.2}{:>15.2}{:>9.2}{:>9.2}{:>9.2}",
-                row.subject,
-                row.load.in_flight,
-                row.median(P50),
-                median(
-                    row.turns
-                        .iter()
-                        .zip(&self.raw)
-                        .map(|(t, raw)| P50(t) / micros(*raw))
-                ),
-                row.median(RATE),
-                row.median(|turn| micros(turn.client_cpu)),
-                row.median(|turn| micros(turn.server_cpu)),
-                self.ratio(row, P50),
-                self.ratio(row, RATE),
-                self.ratio(row, CPU),
-            );
+            row.print_goals();
         }
-        println!("×: this row against {PEER}'s, median of the ratios of each block");
+        println!(
+            "\nmedians over the blocks; ratios are made block by block, with the interval of their \
+             median; noise: tonic against tonic"
+        );
     }
 
     pub(crate) fn json(&self) -> String {
-        let rows: Vec<_> = self
-            .rows
-            .iter()
-            .map(|row| {
-                json!({
-                    "subject": row.subject,
-                    "in_flight": row.load.in_flight,
-                    "p50_micros": row.median(P50),
-                    "calls_per_second": row.median(RATE),
-                    "cpu_micros_per_call": row.median(CPU),
-                    "p50_ratio": self.ratio(row, P50),
-                    "rate_ratio": self.ratio(row, RATE),
-                    "cpu_ratio": self.ratio(row, CPU),
-                })
-            })
-            .collect();
-        let raw = median(self.raw.iter().map(|p| micros(*p)));
-        let report = json!({ "raw_p50_micros": raw, "blocks": self.raw.len(), "rows": rows });
-        format!("{report:#}\n")
-    }
-
-    /// This row's figure against the peer's under the same load.
-    fn ratio(&self, row: &Row, figure: Figure) -> f64 {
-        let peer = self
-            .rows
-            .iter()
-            .find(|peer| peer.subject == PEER && peer.load == row.load);
-        let peer = peer.expect("the peer runs under every load");
-        median(
-            row.turns
-                .iter()
-                .zip(&peer.turns)
-                .map(|(own, peer)| figure(own) / figure(peer)),
-        )
+        let rows: Vec<_> = self.rows.iter().map(Row::json).collect();
+        format!("{:#}\n", json!({ "cases": rows }))
     }
 }
 
 // === impl Row ===
 
 impl Row {
-    fn median(&self, figure: Figure) -> f64 {
-        median(self.turns.iter().map(figure))
+    fn series(&self, subject: Subject) -> Option<&Series> {
+        let all = self.result.as_ref().ok()?;
+        all.iter().find(|series| series.subject == subject)
+    }
+
+    fn print_subjects(&self) {
+        println!("\n{}: {}", self.case.name, self.case.about);
+        let all = match &self.result {
+            Ok(all) => all,
+            Err(problem) => {
+                println!("  not measured: {problem}");
+                return;
+            }
+        };
+        let samples = all.iter().flat_map(|series| &series.samples);
+        let figures: BTreeSet<Figure> = samples.flat_map(|sample| sample.keys().copied()).collect();
+        print!("  {:<22}", "");
+        for figure in &figures {
+            print!("{:>16}", figure.title());
+        }
+        println!();
+        for series in all {
+            print!("  {:<22}", series.subject);
+            for figure in &figures {
+                print!(
+                    "{:>16}",
+                    series.median(*figure).map_or_else(String::new, short)
+                );
+            }
+            println!();
+        }
+    }
+
+    fn print_goals(&self) {
+        let without_goal = [Goal {
+            figure: self.case.shows,
+            subject: SAMPAN,
+            bound: Bound::Times(TONIC),
+            aim: None,
+        }];
+        let goals = match self.case.goals {
+            [] => &without_goal[..],
+            goals => goals,
+        };
+        for (index, goal) in goals.iter().enumerate() {
+            let name = if index == 0 { self.case.name } else { "" };
+            let cell = |subject| {
+                let series = self.series(subject);
+                let median = series.and_then(|series| series.median(goal.figure));
+                median.map_or_else(|| "–".to_owned(), short)
+            };
+            let result = self.result_of(goal);
+            let ratio = match (goal.bound.against(), result) {
+                (Some(_), Some(result)) => format!(
+                    "{:.3} [{:.3} to {:.3}]",
+                    result.value, result.low, result.high
+                ),
+                _ => "–".to_owned(),
+            };
+            let noise = self.ratio(goal.figure, AGAIN, TONIC);
+            println!(
+                "{name:<16}{:<15}{:>9}{:>9}{:>9}   {ratio:<27}{:<42}{:<8}{}",
+                goal.figure.title(),
+                cell(Subject::Raw),
+                cell(TONIC),
+                cell(goal.subject),
+                goal_words(goal),
+                self.verdict(goal, result),
+                noise.map_or_else(String::new, |noise| format!(
+                    "{:+.1} %",
+                    (noise.value - 1.0) * 100.0
+                )),
+            );
+        }
+    }
+
+    fn verdict(&self, goal: &Goal, result: Option<Median>) -> &'static str {
+        match result.map(|result| goal.bound.is_met(result.value)) {
+            Some(Some(true)) => "yes",
+            Some(Some(false)) => "NO",
+            Some(None) => "",
+            None => "not run",
+        }
+    }
+
+    /// The value that the bound is about.
+    fn result_of(&self, goal: &Goal) -> Option<Median> {
+        match goal.bound.against() {
+            Some(against) => self.ratio(goal.figure, goal.subject, against),
+            None => self.series(goal.subject)?.median_of(goal.figure),
+        }
+    }
+
+    /// The median of the ratios of each block.
+    fn ratio(&self, figure: Figure, subject: Subject, against: Subject) -> Option<Median> {
+        let (own, other) = (self.series(subject)?, self.series(against)?);
+        let pairs = own.samples.iter().zip(&other.samples);
+        let ratios = pairs.filter_map(|(own, other)| Some(own.get(&figure)? / other.get(&figure)?));
+        Median::of(ratios)
+    }
+
+    fn json(&self) -> Value {
+        let mut row = json!({ "case": self.case.name, "about": self.case.about });
+        let all = match &self.result {
+            Ok(all) => all,
+            Err(problem) => {
+                row["not_measured"] = json!(problem);
+                return row;
+            }
+        };
+        let subjects = all.iter().map(|series| {
+            let mut subject = json!({ "subject": series.subject.to_string() });
+            let figures: BTreeSet<_> = series.samples.iter().flat_map(|s| s.keys()).collect();
+            for figure in figures {
+                subject[figure.key()] = json!(series.median(*figure));
+            }
+            subject["blocks"] = json!(series.samples.len());
+            subject
+        });
+        row["subjects"] = subjects.collect();
+        let goals = self.case.goals.iter().map(|goal| {
+            let result = self.result_of(goal);
+            json!({
+                "figure": goal.figure.key(),
+                "subject": goal.subject.to_string(),
+                "goal": goal.bound.to_string(),
+                "aim": goal.aim,
+                "value": result.map(|r| r.value),
+                "low": result.map(|r| r.low),
+                "high": result.map(|r| r.high),
+                "is_met": result.and_then(|r| goal.bound.is_met(r.value)),
+            })
+        });
+        row["goals"] = goals.collect();
+        let noise = self.ratio(self.case.shows, AGAIN, TONIC);
+        row["tonic_against_tonic"] = json!(noise.map(|noise| noise.value));
+        row
     }
 }
 
-fn median(figures: impl Iterator<Item = f64>) -> f64 {
-    let mut figures: Vec<_> = figures.collect();
-    figures.sort_by(f64::total_cmp);
-    figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
+// === impl Series ===
+
+impl Series {
+    fn median_of(&self, figure: Figure) -> Option<Median> {
+        Median::of(self.samples.iter().filter_map(|s| s.get(&figure).copied()))
+    }
+
+    fn median(&self, figure: Figure) -> Option<f64> {
+        self.median_of(figure).map(|median| median.value)
+    }
 }
 
-fn micros(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e6
+fn goal_words(goal: &Goal) -> String {
+    let mut words = goal.bound.to_string();
+    if let Some(aim) = goal.aim {
+        words.push_str(&format!(", aim {aim:.2}"));
+    }
+    if goal.subject != SAMPAN {
+        words = format!("{}: {words}", goal.subject);
+    }
+    words
+}
+
+/// Three digits that mean something.
+fn short(value: f64) -> String {
+    if value >= 10_000.0 {
+        format!("{:.1} k", value / 1e3)
+    } else if value >= 100.0 {
+        format!("{value:.0}")
+    } else if value >= 10.0 {
+        format!("{value:.1}")
+    } else {
+        format!("{value:.2}")
+    }
 }
