@@ -287,3 +287,67 @@ async fn nobody_listening_is_unavailable_with_the_cause_and_a_hint() {
         "{text}"
     );
 }
+
+#[tokio::test]
+async fn streams_that_nobody_reads_do_not_stop_unary_calls_on_the_same_connection() {
+    let server = Running::on_tcp().await;
+    let mut client = server.client();
+    let mut unread = Vec::new();
+    for _ in 0..8 {
+        // More than any window holds: the handler waits for its reader.
+        let large = EchoRequest {
+            answer_bytes: 1 << 20,
+            ..says("unread")
+        };
+        let requests = tokio_stream::iter(std::iter::repeat_n(large, 64));
+        unread.push(client.bidi(requests).await.unwrap());
+    }
+    for _ in 0..100 {
+        let answer = client.unary(says("beside them")).await.unwrap();
+        assert_eq!(answer.into_inner().text, "beside them");
+    }
+    // They were only waiting: whoever reads on gets every message.
+    let mut answers = unread.pop().unwrap().into_inner();
+    for _ in 0..64 {
+        assert_eq!(
+            answers.message().await.unwrap().unwrap().payload.len(),
+            1 << 20
+        );
+    }
+    drop((answers, unread));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn many_long_messages_at_once_are_all_taken_or_refused_for_their_memory() {
+    let server = Running::on_tcp().await;
+    let client = server.client();
+    let uploads = (0..64).map(|_| {
+        let mut client = client.clone();
+        async move {
+            let request = EchoRequest {
+                payload: vec![7; (4 << 20) - 1024],
+                answer_bytes: 1,
+                ..says("long")
+            };
+            client
+                .unary(request)
+                .await
+                .map(|answer| answer.into_inner())
+        }
+    });
+    let mut taken = 0;
+    for answer in futures_util::future::join_all(uploads).await {
+        match answer {
+            Ok(answer) => {
+                assert_eq!(answer.text, "long");
+                taken += 1;
+            }
+            Err(status) => assert_eq!(status.code(), Code::ResourceExhausted, "{status}"),
+        }
+    }
+    assert!(taken > 0);
+    let mut client = client;
+    client.unary(says("afterwards")).await.unwrap();
+    server.stop().await;
+}

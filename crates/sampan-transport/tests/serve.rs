@@ -7,8 +7,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, uri::Scheme};
 use http_body_util::{BodyExt, Full};
 use sampan_transport::{
-    Call, CallHead, ConnectSettings, Connection, NotStarted, Payload, PeerInfo, Protocols,
-    RouteHead, ServeError, ServeSettings, WhyNot, handshake, serve_connection,
+    Call, CallError, CallHead, ConnectSettings, Connection, NotStarted, Payload, PeerInfo,
+    Protocols, RouteHead, ServeError, ServeSettings, WhyNot, handshake, serve_connection,
 };
 use std::{convert::Infallible, future::pending, time::Duration};
 use tokio::{
@@ -22,12 +22,15 @@ type Served = JoinHandle<Result<(), ServeError>>;
 
 /// Serves one end of a pipe by answering every request with its path; `drain` may be sent.
 fn serve(protocols: Protocols) -> (DuplexStream, Served, oneshot::Sender<()>) {
-    let (near, far) = tokio::io::duplex(64 << 10);
-    let (drain, asked) = oneshot::channel();
-    let settings = ServeSettings {
+    serve_with(ServeSettings {
         protocols,
         ..ServeSettings::default()
-    };
+    })
+}
+
+fn serve_with(settings: ServeSettings) -> (DuplexStream, Served, oneshot::Sender<()>) {
+    let (near, far) = tokio::io::duplex(64 << 10);
+    let (drain, asked) = oneshot::channel();
     let served = tokio::spawn(async move {
         let service = tower::service_fn(|request: http::Request<_>| async move {
             if request.uri().path() == "/slow" {
@@ -155,4 +158,57 @@ async fn one_port_speaks_http1_and_http2() {
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     assert!(answer.ends_with("/one"), "{answer}");
     served.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_connection_is_asked_to_go_and_closed_after_its_grace() {
+    let (near, served, _drain) = serve_with(ServeSettings {
+        max_age: Some(Duration::from_secs(60)),
+        max_age_grace: Some(Duration::from_secs(5)),
+        ..ServeSettings::default()
+    });
+    let connection = client(near).await;
+    let started = Instant::now();
+    let open = call(&connection, "/slow").unwrap();
+    connection.closed().await;
+    let age = started.elapsed();
+    assert!((54..=66).contains(&age.as_secs()), "{age:?}");
+    assert_eq!(call(&connection, "/late").unwrap_err().why, WhyNot::Closed);
+    open.await.unwrap_err();
+    let grace = started.elapsed() - age;
+    assert!((5..=6).contains(&grace.as_secs()), "{grace:?}");
+    assert!(matches!(served.await.unwrap(), Err(ServeError::KeptOpen)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_falls_silent_is_found_by_keepalive() {
+    let (near, mut far) = tokio::io::duplex(64 << 10);
+    // Its settings, and not a word more.
+    far.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+    let mut settings = ConnectSettings::default();
+    settings.http2.keepalive_interval = Some(Duration::from_secs(30));
+    settings.http2.keepalive_timeout = Duration::from_secs(20);
+    let connection = handshake(near, &settings).await.unwrap();
+    let started = Instant::now();
+    let failed = call(&connection, "/lost").unwrap().await.unwrap_err();
+    assert!(matches!(failed, CallError::Broken(_)), "{failed:?}");
+    // What came with the settings counts as heard in the first period.
+    let waited = started.elapsed().as_secs();
+    assert!((50..=80).contains(&waited), "{waited} s");
+    assert!(connection.is_closed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_call_is_cancelled_and_frees_its_stream() {
+    let mut settings = ServeSettings::default();
+    settings.http2.max_concurrent_streams = 1;
+    let (near, _served, _drain) = serve_with(settings);
+    let connection = client(near).await;
+    assert_eq!(get(&connection, "/first").await, "/first");
+    let open = call(&connection, "/slow").unwrap();
+    assert_eq!(call(&connection, "/more").unwrap_err().why, WhyNot::Full);
+    let free = connection.stream_free();
+    drop(open);
+    free.await;
+    assert_eq!(get(&connection, "/next").await, "/next");
 }

@@ -204,15 +204,18 @@ where
         let mut more = true;
         for _ in 0..MAX_READS {
             // What was read before this task began is looked at first.
-            match self.take_in() {
-                Ok(()) => {}
+            let must_yield = match self.take_in() {
+                Ok(must_yield) => must_yield,
                 Err(error) => return Poll::Ready(Ended::Protocol(error)),
-            }
+            };
             if let Err(error) = self.dispatch(cx) {
                 return Poll::Ready(Ended::Io(error));
             }
             if let Err(error) = self.write(cx) {
                 return Poll::Ready(Ended::Io(error));
+            }
+            if must_yield {
+                break;
             }
             match self.poll_read(cx) {
                 Poll::Pending => {
@@ -266,10 +269,11 @@ where
         poll_read_buf(Pin::new(&mut self.io), cx, &mut self.input)
     }
 
-    /// Gives what was read to the engine, and its events to the streams.
-    fn take_in(&mut self) -> Result<(), ConnectionError> {
+    /// Gives what was read to the engine, and its events to the streams. Whether handlers were
+    /// cut off and are to end, which frees their places, before more is looked at.
+    fn take_in(&mut self) -> Result<bool, ConnectionError> {
         if self.input.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         self.has_heard = true;
         let shared = Arc::clone(&self.shared);
@@ -278,8 +282,13 @@ where
         let mut state = shared.lock();
         let result = loop {
             match state.engine.receive(&mut self.input, now) {
-                Ok(Some(event)) => handlers.extend(self.on_event(&mut state, event)),
-                Ok(None) => break Ok(()),
+                Ok(Some(event)) => {
+                    handlers.extend(self.on_event(&mut state, event));
+                    if !handlers.is_empty() {
+                        break Ok(true);
+                    }
+                }
+                Ok(None) => break Ok(false),
                 Err(error) => break Err(error),
             }
         };
@@ -318,7 +327,12 @@ where
             Event::Reset { key, reason, .. } => {
                 let reason = ResetReason::from(reason);
                 let failure = Failure::Reset { reason };
-                return state.end(key, End::Failed(failure), wakes);
+                let handler = state.end(key, End::Failed(failure), wakes);
+                if handler.is_none() {
+                    // No service has seen it: its place is free at once.
+                    state.engine.release(key);
+                }
+                return handler;
             }
             Event::Pong(_) => self.awaits_pong = false,
             _ => {}
