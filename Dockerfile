@@ -29,6 +29,7 @@ COPY benches benches
 COPY proto proto
 COPY crates crates
 COPY examples/greeter examples/greeter
+COPY examples/tonic-migration examples/tonic-migration
 COPY examples/shop/Cargo.toml examples/shop/build.rs examples/shop/
 COPY examples/shop/proto examples/shop/proto
 COPY examples/shop/src examples/shop/src
