@@ -106,7 +106,10 @@ export class Processes {
         throw new Error(`${started.name} ended (${started.how}) before it was ready:\n${started.output}`);
       }
       try {
-        if (await check()) return;
+        if (await check()) {
+          started.isReady = true;
+          return;
+        }
       } catch (error) {
         last = error.cause?.message ?? error.message;
       }
@@ -130,7 +133,9 @@ export class Processes {
       const timer = setTimeout(() => killGroup(started), STOP_WITHIN_MILLIS);
       await started.end;
       clearTimeout(timer);
-      if (started.how !== "exit 0") stubborn.push(`${started.name} (${started.how})`);
+      // One that had not begun to serve has nothing to drain: the signal may find no handler yet.
+      const wasStarting = !started.isReady && started.how === "SIGTERM";
+      if (started.how !== "exit 0" && !wasStarting) stubborn.push(`${started.name} (${started.how})`);
     }
     return stubborn;
   }
