@@ -1,5 +1,7 @@
 //! One connection's engine: bytes in, events and bytes out.
 
+mod control;
+mod headers;
 mod receive;
 mod send;
 

@@ -1,0 +1,352 @@
+//! Header blocks as they arrive: requests, responses and trailers.
+
+use super::{
+    Assembly, Connection, Goaway,
+    receive::{Handled, TOO_MANY_FRAMES},
+};
+use crate::{
+    Event, Key, Reason, Role,
+    frame::{self, FrameHeader, flag},
+    head::{self, Head},
+    hpack::{CompressionError, Flaw},
+    limits::TooMuch,
+    reason::ConnectionError,
+    streams::{Ending, Half, Place, Queue, Stream},
+};
+use http::StatusCode;
+use std::time::Instant;
+
+/// Runs of ids that a client left out, as far as they are remembered.
+const MAX_SKIPPED: usize = 32;
+
+/// How many times the longest list a header block may be, before its connection ends.
+const MAX_BLOCKS: usize = 4;
+
+// === impl Connection ===
+
+impl<T: Default> Connection<T> {
+    pub(super) fn on_headers(
+        &mut self,
+        header: FrameHeader,
+        payload: &[u8],
+        now: Instant,
+    ) -> Handled {
+        let id = header.stream;
+        if id == 0 {
+            return Err(Reason::PROTOCOL_ERROR.error("HEADERS on stream 0"));
+        }
+        let mut block = payload;
+        if header.has(flag::PADDED) {
+            let (&padding, rest) = block
+                .split_first()
+                .ok_or(Reason::FRAME_SIZE_ERROR.error("a padded frame has no length of padding"))?;
+            let len = rest
+                .len()
+                .checked_sub(usize::from(padding))
+                .ok_or(Reason::PROTOCOL_ERROR.error("padding is longer than its frame"))?;
+            block = &rest[..len];
+        }
+        let mut depends_on_itself = false;
+        if header.has(flag::PRIORITY) {
+            let (dependency, rest) = block
+                .split_first_chunk::<5>()
+                .ok_or(Reason::FRAME_SIZE_ERROR.error("HEADERS are shorter than their priority"))?;
+            depends_on_itself = dependency_of(dependency) == id;
+            block = rest;
+        }
+        let is_end = header.has(flag::END_STREAM);
+        if header.has(flag::END_HEADERS) {
+            return self.on_block(id, is_end, depends_on_itself, block, now);
+        }
+        let assembly = Assembly {
+            stream: id,
+            is_end,
+            depends_on_itself,
+            block: Vec::new(),
+        };
+        self.assembly = Some(assembly);
+        self.add_fragment(block)
+    }
+
+    pub(super) fn on_continuation(
+        &mut self,
+        header: FrameHeader,
+        payload: &[u8],
+        now: Instant,
+    ) -> Handled {
+        if self.assembly.is_none() {
+            return Err(Reason::PROTOCOL_ERROR.error("CONTINUATION without HEADERS"));
+        }
+        self.add_fragment(payload)?;
+        if !header.has(flag::END_HEADERS) {
+            return Ok(None);
+        }
+        let Some(whole) = self.assembly.take() else {
+            return Ok(None);
+        };
+        self.on_block(
+            whole.stream,
+            whole.is_end,
+            whole.depends_on_itself,
+            &whole.block,
+            now,
+        )
+    }
+
+    fn add_fragment(&mut self, fragment: &[u8]) -> Handled {
+        if fragment.is_empty() && self.idle_frames.on_empty() == Err(TooMuch) {
+            return Err(TOO_MANY_FRAMES);
+        }
+        // A list that is somewhat too long fails its call alone; one without an end is an attack.
+        let limit = MAX_BLOCKS * self.settings.max_header_list_bytes as usize;
+        if let Some(assembly) = &mut self.assembly {
+            if assembly.block.len() + fragment.len() > limit {
+                return Err(Reason::ENHANCE_YOUR_CALM.error("a header block is too long"));
+            }
+            assembly.block.extend_from_slice(fragment);
+        }
+        Ok(None)
+    }
+
+    /// A whole header block: a head or trailers.
+    fn on_block(
+        &mut self,
+        id: u32,
+        is_end: bool,
+        depends_on_itself: bool,
+        block: &[u8],
+        now: Instant,
+    ) -> Handled {
+        self.idle_frames.on_progress();
+        match self.streams.place(id) {
+            Place::Open(slot) => {
+                let key = Key { slot, id };
+                let has_head = self.streams.at(slot).is_some_and(|stream| stream.has_head);
+                if depends_on_itself {
+                    self.decode_unused(block)?;
+                    self.fail_stream(key, Reason::PROTOCOL_ERROR, now)
+                } else if has_head {
+                    self.on_trailers(key, is_end, block, now)
+                } else {
+                    self.on_response(key, is_end, block, now)
+                }
+            }
+            Place::ResetByUs => self.decode_unused(block),
+            Place::Absent if self.role == Role::Client => {
+                self.decode_unused(block)?;
+                self.on_frame_of_closed(id, now)
+            }
+            Place::Absent => self.on_request(id, is_end, depends_on_itself, block, now),
+        }
+    }
+
+    /// Keeps the decoder in step with a block that nobody wants.
+    fn decode_unused(&mut self, block: &[u8]) -> Handled {
+        self.decoder.decode(block).map_err(compression)?;
+        Ok(None)
+    }
+
+    fn on_request(
+        &mut self,
+        id: u32,
+        is_end: bool,
+        depends_on_itself: bool,
+        block: &[u8],
+        now: Instant,
+    ) -> Handled {
+        if id.is_multiple_of(2) {
+            return Err(Reason::PROTOCOL_ERROR.error("a client's stream has an even number"));
+        }
+        if id <= self.highest_peer_id {
+            self.decode_unused(block)?;
+            if self
+                .skipped
+                .iter()
+                .any(|&(from, to)| (from..=to).contains(&id))
+            {
+                return Err(Reason::PROTOCOL_ERROR.error("streams were opened out of order"));
+            }
+            return Err(Reason::STREAM_CLOSED.error("HEADERS for a stream that has ended"));
+        }
+        if id > self.highest_peer_id + 2 {
+            if self.skipped.len() == MAX_SKIPPED {
+                self.skipped.pop_front();
+            }
+            self.skipped.push_back((self.highest_peer_id + 1, id - 1));
+        }
+        self.highest_peer_id = id;
+        if let Goaway::Final(_) = self.goaway {
+            return self.decode_unused(block);
+        }
+        let limit = self.settings.max_concurrent_streams as usize;
+        if self.streams.len() >= limit || self.header_bytes >= self.settings.header_budget_bytes {
+            self.decode_unused(block)?;
+            return self.refuse(id, Reason::REFUSED_STREAM, now);
+        }
+        let generation = self.decoder.generation();
+        let known = self.heads.find(block, generation);
+        let (head, list_bytes) = if let Some((head, list_bytes)) = known {
+            (head.clone(), list_bytes)
+        } else {
+            let decoded = self.decoder.decode(block).map_err(compression)?;
+            let list_bytes = decoded.list_bytes;
+            if let Some(Flaw::TooLarge) = decoded.flaw {
+                return self.answer_too_large(id, is_end, now);
+            }
+            let Ok(request) = head::request(decoded) else {
+                return self.refuse(id, Reason::PROTOCOL_ERROR, now);
+            };
+            let head = Head::Request(request);
+            if generation == self.decoder.generation() {
+                self.heads.keep(block, generation, &head, list_bytes);
+            }
+            (head, list_bytes)
+        };
+        let Head::Request(request) = head else {
+            return Ok(None);
+        };
+        if depends_on_itself {
+            return self.refuse(id, Reason::PROTOCOL_ERROR, now);
+        }
+        let promised = head::content_length(request.headers());
+        if is_end && promised.is_some_and(|len| len > 0) {
+            return self.refuse(id, Reason::PROTOCOL_ERROR, now);
+        }
+        let key = self.insert(id, true, is_end);
+        self.header_bytes += list_bytes;
+        if let Some(stream) = self.streams.find(key) {
+            stream.header_bytes = list_bytes as u32;
+            stream.promised = promised;
+        }
+        let event = Event::Request {
+            key,
+            request,
+            is_end,
+        };
+        Ok(Some(event))
+    }
+
+    pub(super) fn insert(&mut self, id: u32, has_head: bool, is_end: bool) -> Key {
+        self.streams.insert(Stream {
+            id,
+            user: T::default(),
+            receiving: if is_end { Half::Ended } else { Half::Open },
+            sending: Half::Open,
+            has_head,
+            is_released: false,
+            is_waiting: false,
+            receive_window: i64::from(self.settings.stream_window),
+            taken: 0,
+            send_window: i64::from(self.peer.stream_window),
+            promised: None,
+            header_bytes: 0,
+            queue: Queue::default(),
+            ending: Ending::Open,
+        })
+    }
+
+    /// Ends a stream that was never begun.
+    fn refuse(&mut self, id: u32, reason: Reason, now: Instant) -> Handled {
+        self.count_reset(now)?;
+        frame::put_reset(id, reason, &mut self.output.buf);
+        self.streams.remember_reset(id);
+        self.count_answer()?;
+        Ok(None)
+    }
+
+    /// The client is told why in HTTP's words: what it sent was no fault of the protocol.
+    fn answer_too_large(&mut self, id: u32, is_end: bool, now: Instant) -> Handled {
+        self.count_reset(now)?;
+        let key = self.insert(id, true, is_end);
+        let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+        self.send_response(key, status, &[], &http::HeaderMap::new(), true);
+        self.release(key);
+        self.count_answer()?;
+        Ok(None)
+    }
+
+    fn on_response(&mut self, key: Key, is_end: bool, block: &[u8], now: Instant) -> Handled {
+        let generation = self.decoder.generation();
+        let known = match self.heads.find(block, generation) {
+            Some((Head::Response(response), _)) => Some(response.clone()),
+            _ => None,
+        };
+        let response = if let Some(response) = known {
+            response
+        } else {
+            let decoded = self.decoder.decode(block).map_err(compression)?;
+            let list_bytes = decoded.list_bytes;
+            let Ok(response) = head::response(decoded) else {
+                return self.fail_stream(key, Reason::PROTOCOL_ERROR, now);
+            };
+            if generation == self.decoder.generation() {
+                let head = Head::Response(response.clone());
+                self.heads.keep(block, generation, &head, list_bytes);
+            }
+            response
+        };
+        if response.status().is_informational() {
+            if is_end {
+                return self.fail_stream(key, Reason::PROTOCOL_ERROR, now);
+            }
+            return Ok(None);
+        }
+        if let Some(stream) = self.streams.find(key) {
+            stream.has_head = true;
+            stream.promised = head::content_length(response.headers());
+        }
+        if is_end {
+            self.end_receiving(key);
+        }
+        let event = Event::Response {
+            key,
+            response,
+            is_end,
+        };
+        Ok(Some(event))
+    }
+
+    fn on_trailers(&mut self, key: Key, is_end: bool, block: &[u8], now: Instant) -> Handled {
+        let generation = self.decoder.generation();
+        let known = self
+            .trailers
+            .find(block, generation)
+            .map(|(t, _)| t.clone());
+        let trailers = if let Some(trailers) = known {
+            Ok(trailers)
+        } else {
+            let decoded = self.decoder.decode(block).map_err(compression)?;
+            let list_bytes = decoded.list_bytes;
+            let trailers = head::trailers(decoded);
+            if let Ok(trailers) = &trailers
+                && generation == self.decoder.generation()
+            {
+                self.trailers.keep(block, generation, trailers, list_bytes);
+            }
+            trailers
+        };
+        let Some(stream) = self.streams.find(key) else {
+            return Ok(None);
+        };
+        if stream.receiving != Half::Open {
+            return self.fail_stream(key, Reason::STREAM_CLOSED, now);
+        }
+        let is_short = stream.promised.is_some_and(|left| left > 0);
+        match trailers {
+            Ok(trailers) if is_end && !is_short => {
+                self.end_receiving(key);
+                Ok(Some(Event::Trailers { key, trailers }))
+            }
+            _ => self.fail_stream(key, Reason::PROTOCOL_ERROR, now),
+        }
+    }
+}
+
+pub(super) const fn dependency_of(priority: &[u8; 5]) -> u32 {
+    let &[a, b, c, d, _] = priority;
+    u32::from_be_bytes([a & 0x7f, b, c, d])
+}
+
+const fn compression(_: CompressionError) -> ConnectionError {
+    Reason::COMPRESSION_ERROR.error("header compression is out of step")
+}
