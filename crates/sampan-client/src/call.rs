@@ -64,6 +64,22 @@ impl Call {
         }
     }
 
+    /// A call of a generated client that calls this channel itself.
+    pub(crate) fn direct(
+        path: PathAndQuery,
+        headers: HeaderMap,
+        method: &'static Method,
+        max_message_bytes: usize,
+    ) -> Self {
+        Self {
+            path,
+            headers,
+            method: Some(method),
+            kind: Some(method.kind()),
+            max_message_bytes: Some(max_message_bytes),
+        }
+    }
+
     /// The call begins: whatever it waits for from now on counts against its deadline.
     ///
     /// # Errors

@@ -9,14 +9,14 @@ use crate::{
     resolve::Resolver,
     retry::ThrottleSettings,
     site::{Connector, Route},
-    stack::Stack,
+    stack::{RequestBody, Stack},
     target::{Place, Security, Target},
 };
 use http::{
     HeaderValue,
     uri::{Authority, Scheme},
 };
-use sampan_middleware::Body;
+use sampan_middleware::{Body, glue::direct};
 use sampan_transport::{ClientHttp2Settings, ClientTls, ConnectSettings, RouteHead, TcpSettings};
 use sampan_wire::policy::Method;
 use std::{
@@ -107,6 +107,7 @@ impl Channel {
     }
 
     pub(crate) fn new(name: String, source: Source, balance: Balance, calls: CallSettings) -> Self {
+        direct::register::<Self>();
         let pool = Arc::new(Pool::new(name.clone(), source, balance));
         let stack = Arc::new(Stack::new(calls, Arc::clone(&pool)));
         Self {
@@ -164,7 +165,21 @@ impl tower_service::Service<http::Request<tonic::body::Body>> for Channel {
         let (head, body) = request.into_parts();
         // Written where it stays.
         let room = Box::new_uninit();
-        let call = Call::new(head, &stack.methods, stack.max_message_bytes);
+        let (call, body) = match direct::take() {
+            Some(direct) => {
+                let limit = direct.max_decoding_message_size;
+                let call = Call::direct(direct.path, head.headers, direct.method, limit);
+                let body = match direct.message {
+                    Some(message) => RequestBody::Whole(message),
+                    None => RequestBody::Unread(body),
+                };
+                (call, body)
+            }
+            None => {
+                let call = Call::new(head, &stack.methods, stack.max_message_bytes);
+                (call, RequestBody::Unread(body))
+            }
+        };
         let flight = Flight::new(Arc::clone(&self.shared), call, body);
         ResponseFuture {
             flight: Box::write(room, flight),
@@ -362,11 +377,7 @@ impl RouteSettings<'_> {
         let authority = HeaderValue::from_str(authority).map_err(|error| {
             Error::configuration(format!("\"{authority}\" is no authority")).with_source(error)
         })?;
-        let head = RouteHead {
-            scheme,
-            authority,
-            user_agent,
-        };
+        let head = RouteHead::new(scheme, authority, user_agent);
         Ok(Route {
             head,
             connect,

@@ -11,11 +11,10 @@ use crate::{
     outbound::Streamed,
     retry::{Again, Next},
     share::Share,
-    stack::Outgoing,
+    stack::{Outgoing, RequestBody},
     timers::sleep_until,
 };
 use sampan_middleware::Ended;
-use sampan_transport::Payload;
 use std::{
     future::poll_fn,
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -27,9 +26,9 @@ use tonic::Code;
 #[allow(clippy::large_enum_variant, reason = "passed on at once, never stored")]
 pub(crate) enum Standing {
     /// It is not its turn.
-    Turn(tonic::body::Body),
+    Turn(RequestBody),
     /// No connection took it.
-    Endpoint(Outgoing, Payload<Streamed>),
+    Endpoint(Outgoing, Option<Streamed>),
     /// It may have to be sent again.
     Attempted(Outgoing, Attempted),
 }
@@ -76,36 +75,47 @@ async fn answered(
     standing: Standing,
     progress: &mut Progress,
 ) -> Result<Answered, Failure> {
-    let (outgoing, mut payload, mut attempted) = match standing {
+    let (mut outgoing, mut stream, mut attempted) = match standing {
         Standing::Attempted(outgoing, attempted) => {
             progress.sent_to(attempted.endpoint());
             (outgoing, None, Some(attempted))
         }
-        Standing::Endpoint(outgoing, payload) => (outgoing, Some(payload), None),
+        Standing::Endpoint(outgoing, stream) => (outgoing, stream, None),
         Standing::Turn(body) => {
             take_turn(share, progress).await?;
             let mut body = Some(body);
-            let (outgoing, payload) = poll_fn(|cx| {
-                let body = body.take().unwrap_or_default();
+            let (outgoing, stream) = poll_fn(|cx| {
+                let body = body.take();
+                let body = body.unwrap_or_else(|| RequestBody::Unread(Default::default()));
                 std::task::Poll::Ready(Outgoing::read(body, share, cx))
             })
             .await?;
-            check_runtime(&payload)?;
-            (outgoing, Some(payload), None)
+            check_runtime(stream.as_ref())?;
+            (outgoing, stream, None)
         }
     };
-    let mut again = outgoing.replay.as_ref().map(|_| Again::new(call.method));
+    let mut again = outgoing
+        .can_be_sent_again()
+        .then(|| Again::new(call.method));
     let mut previous = 0;
     loop {
-        let just = match (attempted.take(), payload.take()) {
-            (Some(attempted), _) => attempted,
-            (None, Some(payload)) => {
-                attempt(share, call, times, previous, payload, &outgoing, progress).await?
+        let just = match attempted.take() {
+            Some(attempted) => attempted,
+            None => {
+                let stream = stream.take();
+                attempt(
+                    share,
+                    call,
+                    times,
+                    previous,
+                    stream,
+                    &mut outgoing,
+                    progress,
+                )
+                .await?
             }
-            // One of both is always there.
-            (None, None) => return Err(Failure::fault(Code::Internal, "nothing to send")),
         };
-        let (Some(again), Some(replay)) = (&mut again, &outgoing.replay) else {
+        let Some(again) = &mut again else {
             return just.settle(progress);
         };
         let next = again.judge(&just, &share.stack().throttle, &mut rand::rng());
@@ -125,7 +135,6 @@ async fn answered(
                 sleep_until(at).await;
             }
         }
-        payload = Some(Payload::Whole(replay.clone()));
     }
 }
 
@@ -146,17 +155,21 @@ async fn attempt(
     call: &Call,
     times: &Times,
     previous: u32,
-    payload: Payload<Streamed>,
-    outgoing: &Outgoing,
+    stream: Option<Streamed>,
+    outgoing: &mut Outgoing,
     progress: &mut Progress,
 ) -> Result<Attempted, Failure> {
     progress.phase = Phase::Endpoint;
-    let take = |live: &_, payload| send(live, call, times, previous, Instant::now(), payload);
+    let take = |live: &_, stream| {
+        let payload = outgoing.payload(stream);
+        send(live, call, times, previous, Instant::now(), payload)
+    };
     let pool = &share.stack().pool;
     let sent = pool
-        .offer_until_taken(payload, take)
+        .offer_until_taken(stream, take)
         .await
         .map_err(Failure::unreachable)?;
+    outgoing.left();
     progress.sent_to(&sent.ticket.live().endpoint);
     let result = sent.exchange.await;
     Ok(Attempted::new(

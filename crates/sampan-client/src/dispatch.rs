@@ -59,8 +59,8 @@ pub(crate) fn send(
     times: &Times,
     previous: u32,
     now: Instant,
-    payload: Payload<Streamed>,
-) -> Result<Sent, (Payload<Streamed>, WhyNot)> {
+    payload: Payload<'_, Streamed>,
+) -> Result<Sent, (Option<Streamed>, WhyNot)> {
     let route = &live.endpoint.site.route.head;
     let head = call.head(route, previous, times.left(now));
     match live.connection.start(&head, payload) {
@@ -69,14 +69,14 @@ pub(crate) fn send(
             let ticket = Ticket::new(Arc::clone(live), now, at);
             Ok(Sent { exchange, ticket })
         }
-        Err(refused) => Err((refused.payload, refused.why)),
+        Err(refused) => Err((refused.stream, refused.why)),
     }
 }
 
 /// A request stream runs on its caller's runtime.
-pub(crate) fn check_runtime(payload: &Payload<Streamed>) -> Result<(), Failure> {
-    match payload {
-        Payload::Stream(_) if Handle::try_current().is_err() => Err(Failure::fault(
+pub(crate) fn check_runtime(stream: Option<&Streamed>) -> Result<(), Failure> {
+    match stream {
+        Some(_) if Handle::try_current().is_err() => Err(Failure::fault(
             Code::Unavailable,
             "a stream was begun outside of a tokio runtime",
         )),

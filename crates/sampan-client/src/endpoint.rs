@@ -175,7 +175,7 @@ impl Ticket {
 
     /// The attempt ended so.
     pub(crate) fn end(mut self, ended: Ended) {
-        self.note(ended);
+        self.note(ended, None);
     }
 
     /// Whether its deadline has come, as far as two clocks can tell.
@@ -184,28 +184,29 @@ impl Ticket {
     }
 
     /// Counts its end, once.
-    pub(crate) fn note(&mut self, ended: Ended) {
+    pub(crate) fn note(&mut self, ended: Ended, at: Option<Instant>) {
         if std::mem::replace(&mut self.has_ended, true) {
             return;
         }
         let endpoint = &self.live.endpoint;
-        let now = Instant::now();
+        let now = at.unwrap_or_else(Instant::now);
         // Whoever gave up at the deadline did so because of the endpoint.
         let is_late = ended == Ended::Dropped && self.deadline.is_some_and(|at| now >= at);
         if is_late || is_endpoint_failure(ended.code()) {
             endpoint.failed_attempts.fetch_add(1, Relaxed);
         }
         if ended != Ended::Dropped || is_late {
-            endpoint
-                .latency
-                .record(now - endpoint.born, now - self.started);
+            endpoint.latency.record(
+                now - endpoint.born,
+                now.saturating_duration_since(self.started),
+            );
         }
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.note(Ended::Dropped);
+        self.note(Ended::Dropped, None);
         self.live.endpoint.ended.fetch_add(1, Relaxed);
     }
 }

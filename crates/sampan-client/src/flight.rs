@@ -12,9 +12,10 @@ use crate::{
     response::{Answer, CallRef, ResponseBody},
     retry::may_be_tried_again,
     share::Share,
-    stack::{Outgoing, Stack},
+    stack::{Outgoing, RequestBody, Stack},
     timers::Timer,
 };
+use bytes::Bytes;
 use sampan_middleware::{Body, CallEnd, Ended, OnEnd};
 use sampan_transport::{Call as Exchange, Incoming};
 use std::{
@@ -38,7 +39,7 @@ pub(crate) struct Flight {
 }
 
 enum Stage {
-    New(tonic::body::Body),
+    New(RequestBody),
     Sent,
     Cold(Pin<Box<dyn Future<Output = Outcome> + Send>>),
     Over,
@@ -69,7 +70,7 @@ const _: () = assert!(size_of::<Flight>() <= 512);
 // === impl Flight ===
 
 impl Flight {
-    pub(crate) fn new(channel: Arc<Shared>, call: Call, body: tonic::body::Body) -> Self {
+    pub(crate) fn new(channel: Arc<Shared>, call: Call, body: RequestBody) -> Self {
         let share = Share::new(channel);
         Self {
             stage: Stage::New(body),
@@ -79,7 +80,7 @@ impl Flight {
     }
 
     /// As far as it goes without waiting.
-    fn begin(&mut self, body: tonic::body::Body, cx: &mut Context<'_>) -> Result<(), Failure> {
+    fn begin(&mut self, body: RequestBody, cx: &mut Context<'_>) -> Result<(), Failure> {
         let Some(Own { share, call }) = &mut self.own else {
             return Ok(());
         };
@@ -95,11 +96,12 @@ impl Flight {
                 }
             }
         }
-        let (outgoing, payload) = Outgoing::read(body, share, cx)?;
-        check_runtime(&payload)?;
-        let take = |live: &_, payload| send(live, call, &times, 0, now, payload);
-        match share.stack().pool.offer(payload, take) {
+        let (mut outgoing, stream) = Outgoing::read(body, share, cx)?;
+        check_runtime(stream.as_ref())?;
+        let take = |live: &_, stream| send(live, call, &times, 0, now, outgoing.payload(stream));
+        match share.stack().pool.offer(stream, take) {
             Ok(sent) => {
+                outgoing.left();
                 self.away = Some(Away {
                     exchange: sent.exchange,
                     ticket: sent.ticket,
@@ -109,7 +111,7 @@ impl Flight {
                 });
                 self.stage = Stage::Sent;
             }
-            Err((payload, _)) => self.cool(times, Standing::Endpoint(outgoing, payload)),
+            Err((stream, _)) => self.cool(times, Standing::Endpoint(outgoing, stream)),
         }
         Ok(())
     }
@@ -135,7 +137,7 @@ impl Flight {
                 match away.ticket.check(&mut response, own.call.max_message_bytes) {
                     Ok(Answer::Ok(data)) => {
                         let ended = Ended::Status(Code::Ok);
-                        away.ticket.note(ended);
+                        away.ticket.note(ended, away.exchange.ended_at());
                         own.share.note(ended);
                         self.end();
                         return Poll::Ready(Some(Ok(response.map(|_| Body::ok(data)))));
@@ -165,7 +167,7 @@ impl Flight {
             Err(failed) => Attempted::failed(failed, away.ticket, failure),
         };
         let method = self.own.as_ref()?.call.method;
-        if away.outgoing.replay.is_some() && may_be_tried_again(method, &attempted) {
+        if away.outgoing.can_be_sent_again() && may_be_tried_again(method, &attempted) {
             self.cool(away.times, Standing::Attempted(away.outgoing, attempted));
             return None;
         }
@@ -210,7 +212,7 @@ impl Future for Flight {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
         let this = &mut *self;
         if let Stage::New(body) = &mut this.stage {
-            let body = mem::take(body);
+            let body = mem::replace(body, RequestBody::Whole(Bytes::new()));
             if let Err(failure) = this.begin(body, cx) {
                 let progress = Progress::new(Instant::now());
                 return Poll::Ready(this.fail(&progress, failure));

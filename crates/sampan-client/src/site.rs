@@ -102,11 +102,11 @@ mod tests {
     #[test]
     fn private_link_local_and_loopback_addresses_are_near() {
         let route = Arc::new(Route {
-            head: RouteHead {
-                scheme: http::uri::Scheme::HTTP,
-                authority: http::HeaderValue::from_static("a:1"),
-                user_agent: http::HeaderValue::from_static("test"),
-            },
+            head: RouteHead::new(
+                http::uri::Scheme::HTTP,
+                http::HeaderValue::from_static("a:1"),
+                http::HeaderValue::from_static("test"),
+            ),
             connect: ConnectSettings::default(),
             connector: Connector::Sockets,
         });

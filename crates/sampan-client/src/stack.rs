@@ -5,7 +5,7 @@ use crate::{
     config::CallSettings,
     deadline::{DeadlinePolicy, Times},
     failure::Failure,
-    outbound::{Outbound, StreamFailure},
+    outbound::{Outbound, StreamFailure, Streamed},
     pool::Pool,
     retry::{ReplayBudget, Throttle},
     share::Share,
@@ -45,8 +45,18 @@ pub(crate) struct Stack {
 
 /// A body on its way out, and what is needed to send it again or to tell why it failed.
 pub(crate) struct Outgoing {
-    pub(crate) replay: Option<Bytes>,
+    /// A body that is one message, until it was sent; longer where there is room for it.
+    whole: Option<Bytes>,
+    is_kept: bool,
     pub(crate) failure: Option<StreamFailure>,
+}
+
+/// What a request carries.
+pub(crate) enum RequestBody {
+    /// One message, encoded.
+    Whole(Bytes),
+    /// What has to be read first.
+    Unread(tonic::body::Body),
 }
 
 // === impl Stack ===
@@ -83,23 +93,56 @@ impl AsRef<Self> for Stack {
 // === impl Outgoing ===
 
 impl Outgoing {
-    /// Reads what is there of `body`, and keeps it if there is room.
+    /// Reads what is there of `body`, and keeps it if there is room. What is no single message
+    /// comes back as a stream.
     pub(crate) fn read<H: Deref<Target: AsRef<Stack>>>(
-        body: tonic::body::Body,
+        body: RequestBody,
         share: &mut Share<H>,
         cx: &mut Context<'_>,
-    ) -> Result<(Self, Payload<crate::outbound::Streamed>), Failure> {
-        Ok(match Outbound::read(body, cx)? {
+    ) -> Result<(Self, Option<Streamed>), Failure> {
+        let outbound = match body {
+            RequestBody::Whole(bytes) => Outbound::Whole(bytes),
+            RequestBody::Unread(body) => Outbound::read(body, cx)?,
+        };
+        Ok(match outbound {
             Outbound::Whole(bytes) => {
-                let replay = share.keep(bytes.len()).then(|| bytes.clone());
-                let failure = None;
-                (Self { replay, failure }, Payload::Whole(bytes))
+                let outgoing = Self {
+                    is_kept: share.keep(bytes.len()),
+                    whole: Some(bytes),
+                    failure: None,
+                };
+                (outgoing, None)
             }
             Outbound::Stream(body) => {
-                let failure = Some(body.failure());
-                let replay = None;
-                (Self { replay, failure }, Payload::Stream(body))
+                let outgoing = Self {
+                    is_kept: false,
+                    whole: None,
+                    failure: Some(body.failure()),
+                };
+                (outgoing, Some(body))
             }
         })
+    }
+
+    /// For an attempt.
+    pub(crate) fn payload(&self, stream: Option<Streamed>) -> Payload<'_, Streamed> {
+        static NOTHING: Bytes = Bytes::new();
+        match (stream, &self.whole) {
+            (Some(stream), _) => Payload::Stream(stream),
+            (None, Some(whole)) => Payload::Whole(whole),
+            (None, None) => Payload::Whole(&NOTHING),
+        }
+    }
+
+    /// A connection has it.
+    pub(crate) fn left(&mut self) {
+        if !self.is_kept {
+            self.whole = None;
+        }
+    }
+
+    /// Whether all of it can be sent again.
+    pub(crate) const fn can_be_sent_again(&self) -> bool {
+        self.is_kept
     }
 }

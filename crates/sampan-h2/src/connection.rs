@@ -10,7 +10,7 @@ pub use send::{NotOpened, RequestFields, Sent};
 use crate::{
     Event, Key, Output, Reason, Role, Settings,
     frame::{self, HEADER_LEN, PREFACE},
-    head::{Head, Trailers},
+    head::{RequestHead, ResponseHead, Trailers},
     hpack::{Decoder, Encoder},
     limits::{IdleFrames, PingStrikes, ResetBucket},
     memo::{BlockMemo, RequestMemo, ResponseMemo},
@@ -32,10 +32,13 @@ pub struct Connection<T> {
     streams: Streams<T>,
     decoder: Decoder,
     encoder: Encoder,
-    heads: BlockMemo<Head>,
+    request_heads: BlockMemo<RequestHead>,
+    answer_heads: BlockMemo<ResponseHead>,
     trailers: BlockMemo<Trailers>,
     requests: RequestMemo,
     responses: ResponseMemo,
+    /// The block of `grpc-status: 0` alone, and of when.
+    ok_trailer: Option<(u64, Box<[u8]>)>,
     output: Output,
     /// Where blocks are encoded that are to be remembered.
     scratch: Vec<u8>,
@@ -60,7 +63,6 @@ pub struct Connection<T> {
     goaway: Goaway,
     /// The peer takes no streams above this.
     peer_goaway: Option<u32>,
-    unacknowledged: u32,
     bucket: ResetBucket,
     strikes: PingStrikes,
     idle_frames: IdleFrames,
@@ -120,10 +122,12 @@ impl<T: Default> Connection<T> {
             streams: Streams::new(),
             decoder: Decoder::new(TABLE_BYTES, settings.max_header_list_bytes as usize),
             encoder: Encoder::new(),
-            heads: BlockMemo::default(),
+            request_heads: BlockMemo::default(),
+            answer_heads: BlockMemo::default(),
             trailers: BlockMemo::default(),
             requests: RequestMemo::default(),
             responses: ResponseMemo::default(),
+            ok_trailer: None,
             output,
             scratch: Vec::new(),
             pending: VecDeque::new(),
@@ -143,7 +147,6 @@ impl<T: Default> Connection<T> {
             queued: 0,
             goaway: Goaway::Not,
             peer_goaway: None,
-            unacknowledged: 1,
             bucket: ResetBucket::new(settings.resets, settings.resets_per_second),
             strikes: PingStrikes::new(settings.min_ping_interval, settings.may_ping_while_idle),
             idle_frames: IdleFrames::default(),
@@ -185,7 +188,7 @@ impl<T: Default> Connection<T> {
 
     /// What the driver keeps with a stream. None when it is gone.
     pub fn user_mut(&mut self, key: Key) -> Option<&mut T> {
-        self.streams.find_mut_user(key)
+        self.streams.find_user(key)
     }
 
     /// As [`user_mut`](Self::user_mut), for all streams that are not gone.
@@ -295,6 +298,12 @@ impl<T: Default> Connection<T> {
         }
     }
 
+    /// Whether there are streams for [`take_drained`](Self::take_drained).
+    #[must_use]
+    pub const fn has_drained(&self) -> bool {
+        !self.drained.is_empty()
+    }
+
     /// Streams whose queue has emptied since the last call: more can be sent on them.
     pub fn take_drained(&mut self, into: &mut Vec<Key>) {
         into.append(&mut self.drained);
@@ -315,7 +324,8 @@ impl<T: Default> Connection<T> {
     pub fn trim(&mut self) {
         self.output.release();
         self.scratch = Vec::new();
-        self.heads = BlockMemo::default();
+        self.request_heads = BlockMemo::default();
+        self.answer_heads = BlockMemo::default();
         self.trailers = BlockMemo::default();
         self.requests = RequestMemo::default();
         self.responses = ResponseMemo::default();
@@ -349,7 +359,7 @@ impl<T: Default> Connection<T> {
     }
 }
 
-impl<T> fmt::Debug for Connection<T> {
+impl<T: Default> fmt::Debug for Connection<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")
             .field("role", &self.role)

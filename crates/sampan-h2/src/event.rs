@@ -1,6 +1,6 @@
 //! What a peer has done.
 
-use crate::{Key, Reason, Trailers};
+use crate::{Key, Reason, RequestHead, ResponseHead, Trailers};
 use bytes::Bytes;
 
 /// Something that the driver has to know of.
@@ -12,7 +12,7 @@ pub enum Event {
         /// The new stream.
         key: Key,
         /// Its head.
-        request: http::Request<()>,
+        head: RequestHead,
         /// Nothing follows.
         is_end: bool,
     },
@@ -21,7 +21,7 @@ pub enum Event {
         /// Its stream.
         key: Key,
         /// The head.
-        response: http::Response<()>,
+        head: ResponseHead,
         /// Nothing follows.
         is_end: bool,
     },

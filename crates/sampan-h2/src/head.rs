@@ -2,16 +2,27 @@
 
 use crate::hpack::{Decoded, Path, Scheme};
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version,
-    header::{CONTENT_LENGTH, HOST},
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
+    header::{CONTENT_LENGTH, CONTENT_TYPE, HOST},
     uri,
 };
+use std::sync::Arc;
 
-/// The head of a message, as it is remembered.
+/// The head of a request as it came. Calls of one method have the same head again and again: it
+/// is shared with those that came before, and only copied where one of its own is needed.
 #[derive(Clone, Debug)]
-pub(crate) enum Head {
-    Request(Request<()>),
-    Response(Response<()>),
+pub struct RequestHead(Arc<Known<Request<()>>>);
+
+/// The head of a response as it came; shared as a [`RequestHead`] is.
+#[derive(Clone, Debug)]
+pub struct ResponseHead(Arc<Known<Response<()>>>);
+
+/// A head, and what is asked of it for each call.
+#[derive(Debug)]
+struct Known<H> {
+    head: H,
+    content_length: Option<u64>,
+    is_grpc: bool,
 }
 
 /// What ends a body.
@@ -30,7 +41,7 @@ pub(crate) struct Malformed;
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 /// Source: RFC 9113, 8.3.1.
-pub(crate) fn request(decoded: Decoded) -> Result<Request<()>, Malformed> {
+pub(crate) fn request(decoded: Decoded) -> Result<RequestHead, Malformed> {
     let Decoded {
         pseudo,
         mut fields,
@@ -72,7 +83,11 @@ pub(crate) fn request(decoded: Decoded) -> Result<Request<()>, Malformed> {
     *request.version_mut() = Version::HTTP_2;
     *request.uri_mut() = Uri::from_parts(parts).map_err(|_| Malformed)?;
     *request.headers_mut() = fields;
-    Ok(request)
+    Ok(RequestHead(Arc::new(Known {
+        content_length: content_length(request.headers()),
+        is_grpc: is_grpc(request.headers()),
+        head: request,
+    })))
 }
 
 fn known(scheme: &Scheme) -> Option<uri::Scheme> {
@@ -84,7 +99,7 @@ fn known(scheme: &Scheme) -> Option<uri::Scheme> {
 }
 
 /// Source: RFC 9113, 8.3.2.
-pub(crate) fn response(decoded: Decoded) -> Result<Response<()>, Malformed> {
+pub(crate) fn response(decoded: Decoded) -> Result<ResponseHead, Malformed> {
     let pseudo = decoded.pseudo;
     let (Some(status), None, None, None, None, None) = (
         pseudo.status,
@@ -100,7 +115,11 @@ pub(crate) fn response(decoded: Decoded) -> Result<Response<()>, Malformed> {
     *response.status_mut() = status;
     *response.version_mut() = Version::HTTP_2;
     *response.headers_mut() = decoded.fields;
-    Ok(response)
+    Ok(ResponseHead(Arc::new(Known {
+        content_length: content_length(response.headers()),
+        is_grpc: is_grpc(response.headers()),
+        head: response,
+    })))
 }
 
 /// Source: RFC 9113, 8.1.
@@ -125,8 +144,94 @@ pub(crate) fn trailers(decoded: Decoded) -> Result<Trailers, Malformed> {
 }
 
 /// What content-length promises, when it says a number.
-pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
+fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+fn is_grpc(headers: &HeaderMap) -> bool {
+    let text = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let rest = text.and_then(|text| text.strip_prefix(b"application/grpc"));
+    matches!(rest, Some([] | [b'+' | b';', ..]))
+}
+
+// === impl RequestHead ===
+
+impl RequestHead {
+    /// What the peer sent, without pseudo-header fields.
+    #[must_use]
+    pub fn headers(&self) -> &HeaderMap {
+        self.0.head.headers()
+    }
+
+    /// Whether `content-type` is one of gRPC's own: `application/grpc`, or that with `+` or `;`
+    /// and more.
+    #[must_use]
+    pub fn is_grpc(&self) -> bool {
+        self.0.is_grpc
+    }
+
+    pub(crate) fn content_length(&self) -> Option<u64> {
+        self.0.content_length
+    }
+
+    /// A request with this head.
+    #[must_use]
+    pub fn into_request<B>(self, body: B) -> Request<B> {
+        match Arc::try_unwrap(self.0) {
+            Ok(own) => own.head.map(|()| body),
+            Err(shared) => {
+                let head = &shared.head;
+                let mut request = Request::new(body);
+                request.method_mut().clone_from(head.method());
+                request.uri_mut().clone_from(head.uri());
+                *request.version_mut() = head.version();
+                *request.headers_mut() = head.headers().clone();
+                request
+            }
+        }
+    }
+}
+
+// === impl ResponseHead ===
+
+impl ResponseHead {
+    /// What the peer sent, without pseudo-header fields.
+    #[must_use]
+    pub fn headers(&self) -> &HeaderMap {
+        self.0.head.headers()
+    }
+
+    /// The status of HTTP.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.0.head.status()
+    }
+
+    /// Whether `content-type` is one of gRPC's own: `application/grpc`, or that with `+` or `;`
+    /// and more.
+    #[must_use]
+    pub fn is_grpc(&self) -> bool {
+        self.0.is_grpc
+    }
+
+    pub(crate) fn content_length(&self) -> Option<u64> {
+        self.0.content_length
+    }
+
+    /// A response with this head.
+    #[must_use]
+    pub fn into_response<B>(self, body: B) -> Response<B> {
+        match Arc::try_unwrap(self.0) {
+            Ok(own) => own.head.map(|()| body),
+            Err(shared) => {
+                let mut response = Response::new(body);
+                *response.status_mut() = shared.head.status();
+                *response.version_mut() = shared.head.version();
+                *response.headers_mut() = shared.head.headers().clone();
+                response
+            }
+        }
+    }
 }
 
 // === impl Trailers ===

@@ -41,7 +41,7 @@
 //!             last: &[],
 //!         },
 //!         true,
-//!         (),
+//!         |_| (),
 //!     )
 //!     .unwrap();
 //! let events = carry(&mut client, &mut server);
@@ -63,7 +63,7 @@ mod streams;
 pub use connection::{Connection, HIGH_WATER, NotOpened, RequestFields, Sent};
 pub use event::Event;
 pub use frame::PREFACE;
-pub use head::Trailers;
+pub use head::{RequestHead, ResponseHead, Trailers};
 pub use output::Output;
 pub use reason::{ConnectionError, Reason};
 pub use settings::{Role, Settings};

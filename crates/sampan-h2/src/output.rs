@@ -104,12 +104,19 @@ impl Output {
     }
 
     pub(crate) fn put_payload(&mut self, payload: Bytes) {
-        if payload.len() < BY_REFERENCE {
-            self.buf.extend_from_slice(&payload);
-        } else {
+        if !self.copy_payload(&payload) {
             self.inserted += payload.len();
             self.inserts.push((self.buf.len(), payload));
         }
+    }
+
+    /// Whether it was short enough to be copied.
+    pub(crate) fn copy_payload(&mut self, payload: &[u8]) -> bool {
+        let is_short = payload.len() < BY_REFERENCE;
+        if is_short {
+            self.buf.extend_from_slice(payload);
+        }
+        is_short
     }
 }
 

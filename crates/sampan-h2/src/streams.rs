@@ -64,14 +64,16 @@ pub(crate) enum Ending {
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     first: Bytes,
-    more: VecDeque<Bytes>,
+    // Few streams have more than one piece that waits.
+    more: Option<Box<VecDeque<Bytes>>>,
     len: usize,
 }
 
 /// All streams of a connection.
 #[derive(Debug)]
 pub(crate) struct Streams<T> {
-    slots: Vec<Option<Stream<T>>>,
+    // Made once and used again in place: a stream is too large to be moved for each call.
+    slots: Vec<Stream<T>>,
     free: Vec<u32>,
     ids: HashMap<u32, u32, BuildHasherDefault<IdHasher>>,
     /// Ids that we have reset: what still comes for them is nobody's fault.
@@ -96,6 +98,9 @@ pub(crate) struct IdHasher(u64);
 
 const RESET_BY_US: u32 = u32::MAX;
 
+/// The id of no stream.
+const VACANT: u32 = 0;
+
 /// Of our own resets, so many are remembered.
 const MAX_REMEMBERED: usize = 1024;
 
@@ -118,7 +123,7 @@ impl Queue {
         if self.first.is_empty() {
             self.first = data;
         } else {
-            self.more.push_back(data);
+            self.more.get_or_insert_default().push_back(data);
         }
     }
 
@@ -128,7 +133,8 @@ impl Queue {
             self.len -= most;
             return self.first.split_to(most);
         }
-        let data = std::mem::replace(&mut self.first, self.more.pop_front().unwrap_or_default());
+        let next = self.more.as_mut().and_then(|more| more.pop_front());
+        let data = std::mem::replace(&mut self.first, next.unwrap_or_default());
         self.len -= data.len();
         data
     }
@@ -157,9 +163,46 @@ impl<T> Stream<T> {
     }
 }
 
+impl<T: Default> Stream<T> {
+    fn vacant() -> Self {
+        Self {
+            id: VACANT,
+            user: T::default(),
+            receiving: Half::Open,
+            sending: Half::Open,
+            has_head: false,
+            is_released: false,
+            is_waiting: false,
+            receive_window: 0,
+            taken: 0,
+            send_window: 0,
+            promised: None,
+            header_bytes: 0,
+            queue: Queue::default(),
+            ending: Ending::Open,
+        }
+    }
+
+    /// Back to what [`vacant`](Self::vacant) made.
+    fn vacate(&mut self) {
+        self.id = VACANT;
+        self.user = T::default();
+        self.receiving = Half::Open;
+        self.sending = Half::Open;
+        self.has_head = false;
+        self.is_released = false;
+        self.is_waiting = false;
+        self.taken = 0;
+        self.promised = None;
+        self.header_bytes = 0;
+        self.queue.clear();
+        self.ending = Ending::Open;
+    }
+}
+
 // === impl Streams ===
 
-impl<T> Streams<T> {
+impl<T: Default> Streams<T> {
     pub(crate) fn new() -> Self {
         Self {
             slots: Vec::new(),
@@ -175,21 +218,17 @@ impl<T> Streams<T> {
         self.len
     }
 
-    pub(crate) fn insert(&mut self, stream: Stream<T>) -> Key {
-        let id = stream.id;
-        let slot = match self.free.pop() {
-            Some(slot) => {
-                self.slots[slot as usize] = Some(stream);
-                slot
-            }
-            None => {
-                self.slots.push(Some(stream));
-                (self.slots.len() - 1) as u32
-            }
-        };
+    /// A stream that nothing has happened on.
+    pub(crate) fn insert(&mut self, id: u32) -> (Key, &mut Stream<T>) {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Stream::vacant());
+            (self.slots.len() - 1) as u32
+        });
         self.ids.insert(id, slot);
         self.len += 1;
-        Key { slot, id }
+        let stream = &mut self.slots[slot as usize];
+        stream.id = id;
+        (Key { slot, id }, stream)
     }
 
     pub(crate) fn place(&self, id: u32) -> Place {
@@ -201,18 +240,20 @@ impl<T> Streams<T> {
     }
 
     pub(crate) fn at(&mut self, slot: u32) -> Option<&mut Stream<T>> {
-        self.slots.get_mut(slot as usize)?.as_mut()
+        let stream = self.slots.get_mut(slot as usize);
+        stream.filter(|stream| stream.id != VACANT)
     }
 
     pub(crate) fn at_ref(&self, slot: u32) -> Option<&Stream<T>> {
-        self.slots.get(slot as usize)?.as_ref()
+        let stream = self.slots.get(slot as usize);
+        stream.filter(|stream| stream.id != VACANT)
     }
 
     pub(crate) fn find(&mut self, key: Key) -> Option<&mut Stream<T>> {
         self.at(key.slot).filter(|stream| stream.id == key.id)
     }
 
-    pub(crate) fn find_mut_user(&mut self, key: Key) -> Option<&mut T> {
+    pub(crate) fn find_user(&mut self, key: Key) -> Option<&mut T> {
         self.find(key).map(|stream| &mut stream.user)
     }
 
@@ -245,10 +286,10 @@ impl<T> Streams<T> {
 
     /// Forgets a stream, in place: it is large.
     pub(crate) fn remove(&mut self, key: Key) {
-        if self.find(key).is_none() {
+        let Some(stream) = self.find(key) else {
             return;
-        }
-        self.slots[key.slot as usize] = None;
+        };
+        stream.vacate();
         self.free.push(key.slot);
         self.len -= 1;
         if self.ids.get(&key.id) == Some(&key.slot) {
@@ -260,13 +301,13 @@ impl<T> Streams<T> {
         self.slots
             .iter_mut()
             .enumerate()
-            .filter_map(|(slot, stream)| {
-                let stream = stream.as_mut()?;
+            .filter(|(_, stream)| stream.id != VACANT)
+            .map(|(slot, stream)| {
                 let key = Key {
                     slot: slot as u32,
                     id: stream.id,
                 };
-                Some((key, stream))
+                (key, stream)
             })
     }
 

@@ -18,6 +18,7 @@
 
 pub mod client;
 mod collect;
+pub mod direct;
 mod edges;
 mod encode;
 mod guarded;

@@ -30,6 +30,10 @@ pub struct Call {
     started: Instant,
 }
 
+/// What is counted of one method.
+#[derive(Clone, Debug)]
+pub struct MethodMetrics(Arc<Method>);
+
 #[derive(Debug)]
 struct Shared {
     methods: ArcSwap<NameMap<Arc<Method>>>,
@@ -105,6 +109,13 @@ impl ServerMetrics {
         }
     }
 
+    /// The method that a path names, when it is known as one.
+    #[must_use]
+    pub fn known(&self, path: &PathAndQuery) -> Option<MethodMetrics> {
+        let methods = self.0.methods.load();
+        Some(MethodMetrics(Arc::clone(methods.get(name(path))?)))
+    }
+
     fn learn(&self, name: &str) -> Arc<Method> {
         let methods = self.0.methods.load();
         if let Some(method) = methods.get(name) {
@@ -139,6 +150,19 @@ impl Collector for ServerMetrics {
 /// `/package.Service/Method` without its first slash.
 fn name(path: &PathAndQuery) -> &str {
     path.path().strip_prefix('/').unwrap_or_default()
+}
+
+// === impl MethodMetrics ===
+
+impl MethodMetrics {
+    /// As [`ServerMetrics::start`], of this method.
+    #[must_use]
+    pub fn start(&self, now: Instant) -> Call {
+        Call {
+            method: Named::counted(Arc::clone(&self.0)),
+            started: now,
+        }
+    }
 }
 
 // === impl Named ===
@@ -179,23 +203,25 @@ impl Call {
     }
 
     /// The call is over; what comes after that is not counted.
-    pub fn end(&mut self, code: Code) {
+    pub fn end(&mut self, code: Code, now: Instant) {
         let method = std::mem::replace(&mut self.method, Named::Ended);
         if let Named::Counted(method) = method.settle(false) {
-            method.end(code, self.started.elapsed());
+            method.end(code, now.saturating_duration_since(self.started));
         }
     }
 }
 
 impl OnEnd for Call {
     fn on_end(mut self, ended: Ended) {
-        self.end(ended.code());
+        self.end(ended.code(), Instant::now());
     }
 }
 
 impl Drop for Call {
     fn drop(&mut self) {
-        self.end(Code::Cancelled);
+        if !matches!(self.method, Named::Ended) {
+            self.end(Code::Cancelled, Instant::now());
+        }
     }
 }
 

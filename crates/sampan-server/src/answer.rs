@@ -12,7 +12,7 @@ use sampan_middleware::{
     panic_guard::{guard, panicked},
     status_trailers::trailers,
 };
-use sampan_transport::ResponseBody;
+use sampan_transport::{ResponseBody, clock};
 use std::{
     pin::Pin,
     task::{Context, Poll, ready},
@@ -65,7 +65,7 @@ impl Answer {
 
     fn end(&mut self, code: Code) {
         if let Some(mut counted) = self.counted.take() {
-            counted.end(code);
+            counted.end(code, clock::look());
         }
     }
 

@@ -19,14 +19,15 @@ use crate::{
     tonic_seam::{Arriving, SeamFuture, TonicSeam},
 };
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, uri::PathAndQuery};
 use http_body::Body as HttpBody;
 use sampan_middleware::{
     Body,
     deadline::{DeadlinePolicy, Limit},
-    metrics::{Call, ServerMetrics},
+    metrics::{Call, MethodMetrics, ServerMetrics},
     panic_guard::{guard, panicked},
 };
+use sampan_transport::clock;
 use std::{
     convert::Infallible,
     pin::Pin,
@@ -49,6 +50,8 @@ pub(crate) struct StackSettings {
 #[derive(Clone, Debug)]
 pub(crate) struct Calls<S> {
     metrics: ServerMetrics,
+    /// The method of this connection's latest call: nearly always that of the next.
+    latest: Option<(PathAndQuery, MethodMetrics)>,
     deadline: DeadlinePolicy,
     seam: TonicSeam<S>,
 }
@@ -73,9 +76,22 @@ impl<S: Clone + 'static> Calls<S> {
     pub(crate) fn new(services: S, settings: StackSettings) -> Self {
         Self {
             metrics: settings.metrics,
+            latest: None,
             deadline: DeadlinePolicy::with_longest(settings.longest_call),
             seam: TonicSeam::new(services, settings.is_strict),
         }
+    }
+}
+
+impl<S> Calls<S> {
+    fn count(&mut self, path: Option<&PathAndQuery>, now: Instant) -> Call {
+        if let (Some(path), Some((latest, method))) = (path, &self.latest)
+            && path.path() == latest.path()
+        {
+            return method.start(now);
+        }
+        self.latest = path.and_then(|path| Some((path.clone(), self.metrics.known(path)?)));
+        self.metrics.start(path, now)
     }
 }
 
@@ -97,8 +113,8 @@ where
     }
 
     fn call(&mut self, request: Request<A>) -> CallFuture<S> {
-        let now = Instant::now();
-        let counted = self.metrics.start(request.uri().path_and_query(), now);
+        let now = clock::recent();
+        let counted = self.count(request.uri().path_and_query(), now);
         let (limit, state) = match self.deadline.limit(request.headers(), now) {
             Ok(limit) => match guard(|| self.seam.call(request)) {
                 Some(call) => (limit, State::Called(call)),

@@ -7,7 +7,7 @@ use crate::{
 };
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue,
+    HeaderMap, HeaderName, HeaderValue, header,
     uri::{PathAndQuery, Scheme},
 };
 use std::{
@@ -18,6 +18,7 @@ use std::{
     task::{Context, Poll},
     time::Duration,
 };
+use tokio::time::Instant;
 
 /// A connection that takes calls and gives responses, many at a time.
 ///
@@ -31,12 +32,10 @@ pub struct Connection {
 /// What all calls to one place have in common.
 #[derive(Clone, Debug)]
 pub struct RouteHead {
-    /// `:scheme`.
-    pub scheme: Scheme,
-    /// `:authority`.
-    pub authority: HeaderValue,
-    /// `user-agent`, unless a call has its own.
-    pub user_agent: HeaderValue,
+    pub(crate) scheme: Scheme,
+    pub(crate) authority: HeaderValue,
+    /// What the caller's own fields go before.
+    pub(crate) fixed: [(HeaderName, HeaderValue); 3],
 }
 
 /// The head of one call. `te`, `content-type: application/grpc` and `user-agent` are sent besides
@@ -57,9 +56,9 @@ pub struct CallHead<'a> {
 
 /// The body of a call's request.
 #[derive(Debug)]
-pub enum Payload<B> {
+pub enum Payload<'a, B> {
     /// All of it.
-    Whole(Bytes),
+    Whole(&'a Bytes),
     /// What comes: polled by a task of its own on the caller's runtime, and only while less than
     /// 64 KiB of it waits to be sent. When it fails, the stream is reset with CANCEL.
     Stream(B),
@@ -69,7 +68,7 @@ pub enum Payload<B> {
 #[derive(Debug)]
 pub struct NotStarted<B> {
     /// The request's body, untouched.
-    pub payload: Payload<B>,
+    pub stream: Option<B>,
     /// Why.
     pub why: WhyNot,
 }
@@ -120,7 +119,11 @@ impl Connection {
     ///
     /// # Panics
     /// With a streaming payload outside of a tokio runtime.
-    pub fn start<B>(&self, head: &CallHead<'_>, payload: Payload<B>) -> Result<Call, NotStarted<B>>
+    pub fn start<B>(
+        &self,
+        head: &CallHead<'_>,
+        payload: Payload<'_, B>,
+    ) -> Result<Call, NotStarted<B>>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -178,7 +181,50 @@ impl fmt::Debug for Connection {
     }
 }
 
+// === impl RouteHead ===
+
+impl RouteHead {
+    /// `scheme` and `authority` become pseudo-header fields, `user_agent` stands where the caller
+    /// has none of its own.
+    #[must_use]
+    pub const fn new(scheme: Scheme, authority: HeaderValue, user_agent: HeaderValue) -> Self {
+        let fixed = [
+            (header::TE, HeaderValue::from_static("trailers")),
+            (header::USER_AGENT, user_agent),
+            (
+                header::CONTENT_TYPE,
+                HeaderValue::from_static("application/grpc"),
+            ),
+        ];
+        Self {
+            scheme,
+            authority,
+            fixed,
+        }
+    }
+}
+
+// === impl Payload ===
+
+impl<B> Payload<'_, B> {
+    pub(crate) fn not_started(self, why: WhyNot) -> NotStarted<B> {
+        let stream = match self {
+            Self::Whole(_) => None,
+            Self::Stream(stream) => Some(stream),
+        };
+        NotStarted { stream, why }
+    }
+}
+
 // === impl Call ===
+
+impl Call {
+    /// When the last of the answer came, if it came whole. To be asked after the response.
+    #[must_use]
+    pub fn ended_at(&self) -> Option<Instant> {
+        self.0.ended_at.map(Instant::from_std)
+    }
+}
 
 impl Future for Call {
     type Output = Result<http::Response<Incoming>, CallError>;

@@ -5,7 +5,6 @@ use crate::{
     budget::{MemoryBudget, Reserved},
 };
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, header::CONTENT_TYPE};
 use sampan_h2::Trailers;
 use std::{collections::VecDeque, task::Waker};
 
@@ -104,10 +103,9 @@ impl Failure {
 // === impl Inbox ===
 
 impl Inbox {
-    pub(crate) fn set_framing(&mut self, headers: &HeaderMap) {
-        let text = headers.get(CONTENT_TYPE).map(http::HeaderValue::as_bytes);
-        let rest = text.and_then(|text| text.strip_prefix(b"application/grpc"));
-        self.is_grpc = matches!(rest, Some([] | [b'+' | b';', ..]));
+    /// Messages of gRPC are put together, other bodies pass as they come.
+    pub(crate) const fn set_framing(&mut self, is_grpc: bool) {
+        self.is_grpc = is_grpc;
     }
 
     /// Takes data in.

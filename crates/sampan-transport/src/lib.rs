@@ -7,6 +7,7 @@
 mod address;
 mod budget;
 mod buffers;
+pub mod clock;
 mod connect;
 mod connection;
 mod fault;

@@ -50,11 +50,11 @@ fn serve_with(settings: ServeSettings) -> (DuplexStream, Served, oneshot::Sender
 }
 
 fn call(connection: &Connection, path: &str) -> Result<Call, NotStarted<Full<Bytes>>> {
-    let route = RouteHead {
-        scheme: Scheme::HTTP,
-        authority: HeaderValue::from_static("test"),
-        user_agent: HeaderValue::from_static("tests"),
-    };
+    let route = RouteHead::new(
+        Scheme::HTTP,
+        HeaderValue::from_static("test"),
+        HeaderValue::from_static("tests"),
+    );
     let head = CallHead {
         route: &route,
         path: &path.parse().unwrap(),
@@ -62,7 +62,7 @@ fn call(connection: &Connection, path: &str) -> Result<Call, NotStarted<Full<Byt
         timeout: None,
         previous_attempts: 0,
     };
-    connection.start(&head, Payload::Whole(Bytes::new()))
+    connection.start(&head, Payload::Whole(&Bytes::new()))
 }
 
 async fn get(connection: &Connection, path: &str) -> Bytes {

@@ -76,11 +76,11 @@ async fn dial(address: &Address, tls: &ClientTls) -> Result<Connection, ConnectE
 }
 
 async fn ask(connection: &Connection) -> Option<String> {
-    let route = RouteHead {
-        scheme: http::uri::Scheme::HTTPS,
-        authority: http::HeaderValue::from_static("shop.test"),
-        user_agent: http::HeaderValue::from_static("tests"),
-    };
+    let route = RouteHead::new(
+        http::uri::Scheme::HTTPS,
+        http::HeaderValue::from_static("shop.test"),
+        http::HeaderValue::from_static("tests"),
+    );
     let head = CallHead {
         route: &route,
         path: &"/".parse().unwrap(),
@@ -88,7 +88,7 @@ async fn ask(connection: &Connection) -> Option<String> {
         timeout: None,
         previous_attempts: 0,
     };
-    let call = connection.start(&head, Payload::<Full<Bytes>>::Whole(Bytes::new()));
+    let call = connection.start(&head, Payload::<Full<Bytes>>::Whole(&Bytes::new()));
     let response = call.ok()?.await.ok()?;
     let body = response.into_body().collect().await.ok()?;
     Some(String::from_utf8(body.to_bytes().to_vec()).unwrap())

@@ -264,7 +264,7 @@ fn open(connection: &mut Connection<u32>, number: u32) {
         last: &[("grpc-timeout", b"1S")],
     };
     // Full or closing is as good.
-    if let Ok(key) = connection.open(&fields, number.is_multiple_of(2), number)
+    if let Ok(key) = connection.open(&fields, number.is_multiple_of(2), |user| *user = number)
         && !number.is_multiple_of(2)
     {
         connection.send_data(key, body(ANSWER), false);

@@ -76,11 +76,11 @@ async fn call_ours(
     number: usize,
     plan: &Plan,
 ) -> Result<Response<sampan_transport::Incoming>, Gone> {
-    let route = RouteHead {
-        scheme: Scheme::HTTP,
-        authority: HeaderValue::from_static("oracle"),
-        user_agent: HeaderValue::from_static("oracle"),
-    };
+    let route = RouteHead::new(
+        Scheme::HTTP,
+        HeaderValue::from_static("oracle"),
+        HeaderValue::from_static("oracle"),
+    );
     let path = format!("/{number}").parse().unwrap();
     let headers = map(&plan.request.headers);
     let head = CallHead {
@@ -90,12 +90,10 @@ async fn call_ours(
         timeout: None,
         previous_attempts: 0,
     };
-    let mut payload = if plan.request.is_streamed {
-        Payload::Stream(body(plan))
-    } else {
-        Payload::Whole(data(&plan.request.messages).into())
-    };
+    let whole = Bytes::from(data(&plan.request.messages));
+    let mut stream = plan.request.is_streamed.then(|| body(plan));
     loop {
+        let payload = stream.map_or(Payload::Whole(&whole), Payload::Stream);
         match connection.start(&head, payload) {
             Ok(call) => {
                 return call.await.map_err(|error| match error {
@@ -106,7 +104,7 @@ async fn call_ours(
             }
             Err(not) if not.why == WhyNot::Full => {
                 connection.stream_free().await;
-                payload = not.payload;
+                stream = not.stream;
             }
             Err(_) => return Err(Gone::NotTaken),
         }

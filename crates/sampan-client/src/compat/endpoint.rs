@@ -396,11 +396,11 @@ impl Route {
     /// Stands for a place whose settings are wrong.
     fn broken(error: Error) -> Self {
         Self {
-            head: RouteHead {
-                scheme: http::uri::Scheme::HTTP,
-                authority: HeaderValue::from_static("localhost"),
-                user_agent: HeaderValue::from_static("sampan"),
-            },
+            head: RouteHead::new(
+                http::uri::Scheme::HTTP,
+                HeaderValue::from_static("localhost"),
+                HeaderValue::from_static("sampan"),
+            ),
             connect: ConnectSettings::default(),
             connector: Connector::Broken(error),
         }

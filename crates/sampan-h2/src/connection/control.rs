@@ -92,7 +92,6 @@ impl<T: Default> Connection<T> {
             if !payload.is_empty() {
                 return Err(Reason::FRAME_SIZE_ERROR.error("SETTINGS ACK has content"));
             }
-            self.unacknowledged = self.unacknowledged.saturating_sub(1);
             return Ok(None);
         }
         let (settings, rest) = payload.as_chunks::<6>();

@@ -7,11 +7,11 @@ use super::{
 use crate::{
     Event, Key, Reason, Role,
     frame::{self, FrameHeader, flag},
-    head::{self, Head},
+    head,
     hpack::{CompressionError, Flaw},
     limits::TooMuch,
     reason::ConnectionError,
-    streams::{Ending, Half, Place, Queue, Stream},
+    streams::{Half, Place, Stream},
 };
 use http::StatusCode;
 use std::time::Instant;
@@ -184,7 +184,7 @@ impl<T: Default> Connection<T> {
             return self.refuse(id, Reason::REFUSED_STREAM, now);
         }
         let generation = self.decoder.generation();
-        let known = self.heads.find(block, generation);
+        let known = self.request_heads.find(block, generation);
         let (head, list_bytes) = if let Some((head, list_bytes)) = known {
             (head.clone(), list_bytes)
         } else {
@@ -193,59 +193,45 @@ impl<T: Default> Connection<T> {
             if let Some(Flaw::TooLarge) = decoded.flaw {
                 return self.answer_too_large(id, is_end, now);
             }
-            let Ok(request) = head::request(decoded) else {
+            let Ok(head) = head::request(decoded) else {
                 return self.refuse(id, Reason::PROTOCOL_ERROR, now);
             };
-            let head = Head::Request(request);
             if generation == self.decoder.generation() {
-                self.heads.keep(block, generation, &head, list_bytes);
+                self.request_heads
+                    .keep(block, generation, &head, list_bytes);
             }
             (head, list_bytes)
-        };
-        let Head::Request(request) = head else {
-            return Ok(None);
         };
         if depends_on_itself {
             return self.refuse(id, Reason::PROTOCOL_ERROR, now);
         }
-        let promised = head::content_length(request.headers());
+        let promised = head.content_length();
         if is_end && promised.is_some_and(|len| len > 0) {
             return self.refuse(id, Reason::PROTOCOL_ERROR, now);
         }
-        let key = self.insert(id, true, is_end);
         self.header_bytes += list_bytes;
-        if let Some(stream) = self.streams.find(key) {
-            stream.header_bytes = list_bytes as u32;
-            stream.promised = promised;
+        let (key, stream) = self.insert(id, true, is_end);
+        stream.header_bytes = list_bytes as u32;
+        stream.promised = promised;
+        Ok(Some(Event::Request { key, head, is_end }))
+    }
+
+    pub(super) fn insert(
+        &mut self,
+        id: u32,
+        has_head: bool,
+        is_end: bool,
+    ) -> (Key, &mut Stream<T>) {
+        let (key, stream) = self.streams.insert(id);
+        if is_end {
+            stream.receiving = Half::Ended;
         }
-        let event = Event::Request {
-            key,
-            request,
-            is_end,
-        };
-        Ok(Some(event))
+        stream.has_head = has_head;
+        stream.receive_window = i64::from(self.settings.stream_window);
+        stream.send_window = i64::from(self.peer.stream_window);
+        (key, stream)
     }
 
-    pub(super) fn insert(&mut self, id: u32, has_head: bool, is_end: bool) -> Key {
-        self.streams.insert(Stream {
-            id,
-            user: T::default(),
-            receiving: if is_end { Half::Ended } else { Half::Open },
-            sending: Half::Open,
-            has_head,
-            is_released: false,
-            is_waiting: false,
-            receive_window: i64::from(self.settings.stream_window),
-            taken: 0,
-            send_window: i64::from(self.peer.stream_window),
-            promised: None,
-            header_bytes: 0,
-            queue: Queue::default(),
-            ending: Ending::Open,
-        })
-    }
-
-    /// Ends a stream that was never begun.
     fn refuse(&mut self, id: u32, reason: Reason, now: Instant) -> Handled {
         self.count_reset(now)?;
         frame::put_reset(id, reason, &mut self.output.buf);
@@ -257,7 +243,7 @@ impl<T: Default> Connection<T> {
     /// The client is told why in HTTP's words: what it sent was no fault of the protocol.
     fn answer_too_large(&mut self, id: u32, is_end: bool, now: Instant) -> Handled {
         self.count_reset(now)?;
-        let key = self.insert(id, true, is_end);
+        let (key, _) = self.insert(id, true, is_end);
         let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
         self.send_response(key, status, &[], &http::HeaderMap::new(), true);
         self.release(key);
@@ -267,25 +253,21 @@ impl<T: Default> Connection<T> {
 
     fn on_response(&mut self, key: Key, is_end: bool, block: &[u8], now: Instant) -> Handled {
         let generation = self.decoder.generation();
-        let known = match self.heads.find(block, generation) {
-            Some((Head::Response(response), _)) => Some(response.clone()),
-            _ => None,
-        };
-        let response = if let Some(response) = known {
-            response
+        let known = self.answer_heads.find(block, generation);
+        let head = if let Some((head, _)) = known {
+            head.clone()
         } else {
             let decoded = self.decoder.decode(block).map_err(compression)?;
             let list_bytes = decoded.list_bytes;
-            let Ok(response) = head::response(decoded) else {
+            let Ok(head) = head::response(decoded) else {
                 return self.fail_stream(key, Reason::PROTOCOL_ERROR, now);
             };
             if generation == self.decoder.generation() {
-                let head = Head::Response(response.clone());
-                self.heads.keep(block, generation, &head, list_bytes);
+                self.answer_heads.keep(block, generation, &head, list_bytes);
             }
-            response
+            head
         };
-        if response.status().is_informational() {
+        if head.status().is_informational() {
             if is_end {
                 return self.fail_stream(key, Reason::PROTOCOL_ERROR, now);
             }
@@ -293,17 +275,12 @@ impl<T: Default> Connection<T> {
         }
         if let Some(stream) = self.streams.find(key) {
             stream.has_head = true;
-            stream.promised = head::content_length(response.headers());
+            stream.promised = head.content_length();
         }
         if is_end {
             self.end_receiving(key);
         }
-        let event = Event::Response {
-            key,
-            response,
-            is_end,
-        };
-        Ok(Some(event))
+        Ok(Some(Event::Response { key, head, is_end }))
     }
 
     fn on_trailers(&mut self, key: Key, is_end: bool, block: &[u8], now: Instant) -> Handled {

@@ -1,6 +1,6 @@
 //! Frames on their way out.
 
-use super::{Connection, Goaway, HIGH_WATER};
+use super::{Connection, HIGH_WATER};
 use crate::{
     Key, Reason, Role,
     frame::{self, FrameHeader, HEADER_LEN, flag, kind},
@@ -58,10 +58,35 @@ const LARGE_FRAME: usize = 64 << 10;
 
 const OK_TRAILER: (&str, &[u8]) = ("grpc-status", b"0");
 
+/// Data that is the stream's, or only looked at: what is short is copied either way.
+enum Given<'a> {
+    Own(Bytes),
+    Ref(&'a Bytes),
+}
+
+// === impl Given ===
+
+impl Given<'_> {
+    const fn bytes(&self) -> &Bytes {
+        match self {
+            Self::Own(bytes) => bytes,
+            Self::Ref(bytes) => bytes,
+        }
+    }
+
+    fn into_bytes(self) -> Bytes {
+        match self {
+            Self::Own(bytes) => bytes,
+            Self::Ref(bytes) => bytes.clone(),
+        }
+    }
+}
+
 // === impl Connection ===
 
 impl<T: Default> Connection<T> {
-    /// Opens a stream and sends its head; `is_end`: with nothing after it. Of a client.
+    /// Opens a stream and sends its head; `is_end`: with nothing after it. `set_up` gets what the
+    /// driver keeps with the stream. Of a client.
     ///
     /// # Errors
     /// When there is no room for one.
@@ -69,7 +94,7 @@ impl<T: Default> Connection<T> {
         &mut self,
         fields: &RequestFields<'_>,
         is_end: bool,
-        user: T,
+        set_up: impl FnOnce(&mut T),
     ) -> Result<Key, NotOpened> {
         if self.is_closing() {
             return Err(NotOpened::Closing);
@@ -79,10 +104,8 @@ impl<T: Default> Connection<T> {
         }
         let id = self.next_id;
         self.next_id += 2;
-        let key = self.insert(id, false, false);
-        if let Some(stream) = self.streams.find(key) {
-            stream.user = user;
-        }
+        let (key, stream) = self.insert(id, false, false);
+        set_up(&mut stream.user);
         let at = self.begin_headers();
         let known = self.requests.find(fields, self.encoder.generation());
         if let Some(block) = known {
@@ -173,21 +196,27 @@ impl<T: Default> Connection<T> {
         } else {
             Ending::Open
         };
-        self.send_last(key, data, ending)
+        self.send_last(key, Given::Own(data), ending)
+    }
+
+    /// All of a request: data, and with it the end of the stream.
+    pub fn send_whole(&mut self, key: Key, data: &Bytes) -> Sent {
+        self.send_last(key, Given::Ref(data), Ending::WithData)
     }
 
     /// Sends the last data of a gRPC response and `grpc-status: 0`.
     pub fn send_ok(&mut self, key: Key, data: Bytes) -> Sent {
-        self.send_last(key, data, Ending::Trailers(None))
+        self.send_last(key, Given::Own(data), Ending::Trailers(None))
     }
 
     /// Sends trailers once all data has left.
     pub fn send_trailers(&mut self, key: Key, trailers: HeaderMap) -> Sent {
         let trailers = Ending::Trailers(Some(Box::new(trailers)));
-        self.send_last(key, Bytes::new(), trailers)
+        self.send_last(key, Given::Own(Bytes::new()), trailers)
     }
 
-    fn send_last(&mut self, key: Key, data: Bytes, ending: Ending) -> Sent {
+    fn send_last(&mut self, key: Key, data: Given<'_>, ending: Ending) -> Sent {
+        let len = data.bytes().len();
         let may_overtake = self.output.len() < HIGH_WATER && self.waiting.is_empty();
         let frame_bytes = self.peer.max_frame_bytes.min(LARGE_FRAME);
         let connection_window = self.send_window;
@@ -197,26 +226,27 @@ impl<T: Default> Connection<T> {
         if stream.sending != Half::Open || !matches!(stream.ending, Ending::Open) {
             return Sent::Gone;
         }
-        let fits = data.len() <= frame_bytes
-            && data.len() as i64 <= stream.send_window.min(connection_window);
+        let fits = len <= frame_bytes && len as i64 <= stream.send_window.min(connection_window);
         // What needs no window waits for nobody's.
-        let is_plain = stream.queue.is_empty() && (data.is_empty() || (may_overtake && fits));
+        let is_plain = stream.queue.is_empty() && (len == 0 || (may_overtake && fits));
         if is_plain {
-            stream.send_window -= data.len() as i64;
-            self.send_window -= data.len() as i64;
+            stream.send_window -= len as i64;
+            self.send_window -= len as i64;
             self.has_sent = true;
             self.idle_frames.on_progress();
-            if !data.is_empty() || matches!(ending, Ending::WithData) {
+            if len > 0 || matches!(ending, Ending::WithData) {
                 let flags = end_flag(matches!(ending, Ending::WithData));
-                let header = FrameHeader::new(kind::DATA, flags, key.id, data.len());
+                let header = FrameHeader::new(kind::DATA, flags, key.id, len);
                 self.output.buf.extend_from_slice(&header.bytes());
-                self.output.put_payload(data);
+                if !self.output.copy_payload(data.bytes()) {
+                    self.output.put_payload(data.into_bytes());
+                }
             }
             self.send_ending(key, ending);
             return Sent::Whole;
         }
-        self.queued += data.len();
-        stream.queue.push(data);
+        self.queued += len;
+        stream.queue.push(data.into_bytes());
         stream.ending = ending;
         if !stream.is_waiting {
             stream.is_waiting = true;
@@ -240,20 +270,36 @@ impl<T: Default> Connection<T> {
             Ending::WithData => {}
             Ending::Trailers(trailers) => {
                 let at = self.begin_headers();
-                let out = &mut self.output.buf;
-                self.encoder.begin(out);
                 match trailers {
-                    None => {
-                        let (name, value) = OK_TRAILER;
-                        let name = name.as_bytes();
-                        self.encoder.field(name, value, Indexing::Incremental, out);
+                    None => self.encode_ok(),
+                    Some(trailers) => {
+                        let out = &mut self.output.buf;
+                        self.encoder.begin(out);
+                        encode_map(&mut self.encoder, &trailers, out);
                     }
-                    Some(trailers) => encode_map(&mut self.encoder, &trailers, out),
                 }
                 self.finish_headers(at, key.id, true);
             }
         }
         self.end_sending(key);
+    }
+
+    fn encode_ok(&mut self) {
+        let out = &mut self.output.buf;
+        let generation = self.encoder.generation();
+        match &self.ok_trailer {
+            Some((known, block)) if *known == generation => out.extend_from_slice(block),
+            _ => {
+                let from = out.len();
+                self.encoder.begin(out);
+                let (name, value) = OK_TRAILER;
+                let name = name.as_bytes();
+                self.encoder.field(name, value, Indexing::Incremental, out);
+                if generation == self.encoder.generation() {
+                    self.ok_trailer = Some((generation, out[from..].into()));
+                }
+            }
+        }
     }
 
     /// Bytes of a stream that wait for a window or the socket.
@@ -425,12 +471,6 @@ impl<T: Default> Connection<T> {
             out.extend_from_slice(&FrameHeader::new(kind, flags, id, chunk.len()).bytes());
             out.extend_from_slice(chunk);
         }
-    }
-
-    /// Whether streams that come now are not looked at.
-    #[must_use]
-    pub const fn is_final(&self) -> bool {
-        matches!(self.goaway, Goaway::Final(_))
     }
 }
 

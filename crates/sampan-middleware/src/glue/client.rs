@@ -1,11 +1,13 @@
 //! What the generated code of a client calls, once per call.
 
 use super::{
+    direct::{Direct, hand_over, is_channel},
     edges,
     encode::{EncodedStream, Whole, encode},
 };
 use crate::Body;
 use answer::{one_answer, stream_answer};
+use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use http::{
     HeaderValue, Uri,
@@ -44,6 +46,8 @@ pub struct Client<T> {
     inner: T,
     origin: Uri,
     has_origin: bool,
+    /// `inner` is a channel, and nothing is to be said in between.
+    is_direct: bool,
     accepted: EnabledCompressionEncodings,
     sent: Option<CompressionEncoding>,
     max_decoding: Option<usize>,
@@ -87,9 +91,11 @@ impl<T> Client<T> {
     /// A client whose requests carry the scheme and authority of `origin`, and its path before
     /// their own.
     pub fn with_origin(inner: T, origin: Uri) -> Self {
+        let has_origin = origin != Uri::default();
         Self {
             inner,
-            has_origin: origin != Uri::default(),
+            has_origin,
+            is_direct: !has_origin && is_channel::<T>(),
             origin,
             accepted: EnabledCompressionEncodings::default(),
             sent: None,
@@ -180,11 +186,7 @@ where
             return self.unary_with(codec, request, rpc).await;
         }
         self.ready().await?;
-        let (metadata, extensions, message) = request.into_parts();
-        let body = TonicBody::new(Whole(encode(&message, self.encoding_limit())?));
-        drop(message);
-        let request = self.prepare(metadata, extensions, body, rpc);
-        let call = self.inner.call(request);
+        let call = self.call_one(request, rpc)?;
         let answer = call
             .await
             .map_err(|error| edges::status_from(error.into()))?;
@@ -209,11 +211,7 @@ where
             return self.server_streaming_with(codec, request, rpc).await;
         }
         self.ready().await?;
-        let (metadata, extensions, message) = request.into_parts();
-        let body = TonicBody::new(Whole(encode(&message, self.encoding_limit())?));
-        drop(message);
-        let request = self.prepare(metadata, extensions, body, rpc);
-        let call = self.inner.call(request);
+        let call = self.call_one(request, rpc)?;
         let answer = call
             .await
             .map_err(|error| edges::status_from(error.into()))?;
@@ -238,8 +236,7 @@ where
             return self.client_streaming_with(codec, request, rpc).await;
         }
         self.ready().await?;
-        let request = self.prepare_stream(request, rpc);
-        let call = self.inner.call(request);
+        let call = self.call_stream(request, rpc);
         let answer = call
             .await
             .map_err(|error| edges::status_from(error.into()))?;
@@ -264,8 +261,7 @@ where
             return self.streaming_with(codec, request, rpc).await;
         }
         self.ready().await?;
-        let request = self.prepare_stream(request, rpc);
-        let call = self.inner.call(request);
+        let call = self.call_stream(request, rpc);
         let answer = call
             .await
             .map_err(|error| edges::status_from(error.into()))?;
@@ -280,14 +276,58 @@ where
         })
     }
 
-    fn prepare_stream<S>(&self, request: Request<S>, rpc: &'static Rpc) -> http::Request<TonicBody>
+    fn call_one<Q: Message>(
+        &mut self,
+        request: Request<Q>,
+        rpc: &'static Rpc,
+    ) -> Result<T::Future, Status> {
+        let (metadata, extensions, message) = request.into_parts();
+        let message = encode(&message, self.encoding_limit())?;
+        if self.is_direct {
+            let direct = self.direct(rpc, Some(message));
+            return Ok(self.call_directly(direct, metadata, extensions, TonicBody::empty()));
+        }
+        let body = TonicBody::new(Whole(message));
+        let request = self.prepare(metadata, extensions, body, rpc);
+        Ok(self.inner.call(request))
+    }
+
+    fn call_stream<S>(&mut self, request: Request<S>, rpc: &'static Rpc) -> T::Future
     where
         S: Stream<Item: Message> + Send + 'static,
     {
         let (metadata, extensions, messages) = request.into_parts();
         let messages = messages.map(Ok);
         let body = EncodedStream::of_request(messages, self.encoding_limit());
-        self.prepare(metadata, extensions, TonicBody::new(body), rpc)
+        let body = TonicBody::new(body);
+        if self.is_direct {
+            let direct = self.direct(rpc, None);
+            return self.call_directly(direct, metadata, extensions, body);
+        }
+        let request = self.prepare(metadata, extensions, body, rpc);
+        self.inner.call(request)
+    }
+
+    fn direct(&self, rpc: &'static Rpc, message: Option<Bytes>) -> Direct {
+        Direct {
+            path: rpc.path(),
+            method: rpc.method,
+            max_decoding_message_size: self.decoding_limit(),
+            message,
+        }
+    }
+
+    fn call_directly(
+        &mut self,
+        direct: Direct,
+        metadata: MetadataMap,
+        extensions: tonic::Extensions,
+        body: TonicBody,
+    ) -> T::Future {
+        let mut request = http::Request::new(body);
+        *request.headers_mut() = super::sanitized(metadata);
+        *request.extensions_mut() = extensions;
+        hand_over(direct, || self.inner.call(request))
     }
 
     fn prepare(

@@ -89,11 +89,14 @@ impl Collector {
                 return Ok(());
             }
         };
-        let data = data.copy_to_bytes(data.remaining());
+        let mut data = data.copy_to_bytes(data.remaining());
         if self.message.is_none() && self.pieces.is_none() {
-            self.message = edges::only_message(&data, self.limit);
-            if self.message.is_some() {
-                return Ok(());
+            match edges::only_message(data, self.limit) {
+                Ok(message) => {
+                    self.message = Some(message);
+                    return Ok(());
+                }
+                Err(other) => data = other,
             }
         }
         let limit = self.limit;

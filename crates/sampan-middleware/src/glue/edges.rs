@@ -96,12 +96,21 @@ fn announced(prefix: &[u8; PREFIX_LEN]) -> usize {
     usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX)
 }
 
-/// The message of `data` when it holds that one alone and whole. None: look closer.
-pub(super) fn only_message(data: &Bytes, limit: usize) -> Option<Bytes> {
-    let prefix = data.first_chunk::<PREFIX_LEN>()?;
-    let len = announced(prefix);
-    let is_plain = prefix[0] == 0 && len <= limit && data.len() - PREFIX_LEN == len;
-    is_plain.then(|| data.slice(PREFIX_LEN..))
+/// The message of `data` when it holds that one alone and whole.
+///
+/// # Errors
+/// `data` again: look closer.
+pub(super) fn only_message(mut data: Bytes, limit: usize) -> Result<Bytes, Bytes> {
+    let is_plain = data.first_chunk::<PREFIX_LEN>().is_some_and(|prefix| {
+        let len = announced(prefix);
+        prefix[0] == 0 && len <= limit && data.len() - PREFIX_LEN == len
+    });
+    if is_plain {
+        // In place: a second handle on the same bytes is an allocation.
+        data.advance(PREFIX_LEN);
+        return Ok(data);
+    }
+    Err(data)
 }
 
 /// Whether a message with these flags can be read: plain ones alone.

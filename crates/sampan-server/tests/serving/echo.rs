@@ -244,11 +244,11 @@ impl Client {
         request: Request<Body>,
     ) -> impl Future<Output = Result<Response<Incoming>, Status>> + Send + use<> {
         let (parts, body) = request.into_parts();
-        let route = RouteHead {
-            scheme: http::uri::Scheme::HTTP,
-            authority: http::HeaderValue::from_static("test"),
-            user_agent: http::HeaderValue::from_static("test"),
-        };
+        let route = RouteHead::new(
+            http::uri::Scheme::HTTP,
+            http::HeaderValue::from_static("test"),
+            http::HeaderValue::from_static("test"),
+        );
         let head = CallHead {
             route: &route,
             path: parts.uri.path_and_query().unwrap(),

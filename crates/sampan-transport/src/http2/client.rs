@@ -14,7 +14,7 @@ use crate::{
     inbox::{End, Failure},
 };
 use bytes::{Bytes, BytesMut};
-use http::{HeaderName, HeaderValue, Method, header};
+use http::{HeaderName, Method};
 use sampan_h2::{Event, Key, NotOpened, Reason, RequestFields, Role, Settings};
 use sampan_wire::timeout;
 use std::{
@@ -43,6 +43,8 @@ pub(crate) struct Reply {
     shared: Arc<Shared>,
     key: Key,
     is_over: bool,
+    /// When the last of an answer came that came whole.
+    pub(crate) ended_at: Option<std::time::Instant>,
 }
 
 /// The task that reads, and writes what callers leave to it.
@@ -72,9 +74,6 @@ struct Keepalive {
     has_heard: bool,
     waits: bool,
 }
-
-const TE: (HeaderName, HeaderValue) = (header::TE, HeaderValue::from_static("trailers"));
-const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 
 /// A shorter time between keepalive pings is taken for this.
 const MIN_KEEPALIVE: Duration = Duration::from_secs(1);
@@ -135,29 +134,26 @@ impl Handle {
     pub(crate) fn start<B>(
         &self,
         head: &CallHead<'_>,
-        payload: Payload<B>,
+        payload: Payload<'_, B>,
     ) -> Result<Reply, NotStarted<B>>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
         let route = head.route;
-        // What the caller has set itself stands.
-        let sets = |name: &HeaderName| head.headers.contains_key(name);
-        let own = [
-            TE,
-            (header::USER_AGENT, route.user_agent.clone()),
-            (header::CONTENT_TYPE, GRPC),
-        ];
-        let some;
-        let fixed = if own.iter().any(|(name, _)| sets(name)) {
-            some = own
-                .into_iter()
-                .filter(|(name, _)| !sets(name))
-                .collect::<Vec<_>>();
-            &some[..]
+        let some: Vec<_>;
+        let fixed = if head.headers.is_empty() {
+            &route.fixed[..]
         } else {
-            &own[..]
+            // What the caller has set itself stands.
+            let sets = |(name, _): &(HeaderName, _)| head.headers.contains_key(name);
+            if route.fixed.iter().any(sets) {
+                let others = route.fixed.iter().filter(|field| !sets(field));
+                some = others.cloned().collect();
+                &some[..]
+            } else {
+                &route.fixed[..]
+            }
         };
         let mut last = [("", &b""[..]); 2];
         let mut count = 0;
@@ -183,16 +179,11 @@ impl Handle {
         let mut state = self.shared.lock();
         if state.gone.is_some() {
             drop(state);
-            return Err(NotStarted {
-                payload,
-                why: WhyNot::Closed,
-            });
+            return Err(payload.not_started(WhyNot::Closed));
         }
-        let slot = Slot {
-            begins_at: state.position(),
-            ..Slot::default()
-        };
-        let key = match state.engine.open(&fields, false, slot) {
+        let begins_at = state.position();
+        let set_up = |slot: &mut Slot| slot.begins_at = begins_at;
+        let key = match state.engine.open(&fields, false, set_up) {
             Ok(key) => key,
             Err(why) => {
                 let why = match why {
@@ -203,13 +194,13 @@ impl Handle {
                     NotOpened::Closing => WhyNot::Closed,
                 };
                 drop(state);
-                return Err(NotStarted { payload, why });
+                return Err(payload.not_started(why));
             }
         };
         match payload {
             Payload::Whole(data) => {
                 // Also without data: a request of gRPC ends with a DATA frame.
-                state.engine.send_data(key, data, true);
+                state.engine.send_whole(key, data);
                 self.shared.flush(state);
             }
             Payload::Stream(body) => {
@@ -222,6 +213,7 @@ impl Handle {
             shared: Arc::clone(&self.shared),
             key,
             is_over: false,
+            ended_at: None,
         })
     }
 
@@ -260,15 +252,15 @@ impl Reply {
         if let Some(head) = slot.head.take() {
             // Nearly always the whole answer has come with its head.
             if let Some((data, end)) = slot.inbox.take_whole() {
-                drop(state);
+                self.ended_at = slot.ended_at;
                 self.is_over = true;
-                self.shared.release(self.key);
-                return Poll::Ready(Ok(head.map(|()| Incoming::whole(data, end))));
+                self.shared.release_from(state, self.key);
+                return Poll::Ready(Ok(head.into_response(Incoming::whole(data, end))));
             }
             drop(state);
             self.is_over = true;
             let body = StreamBody::new(Arc::clone(&self.shared), self.key, Role::Client);
-            return Poll::Ready(Ok(head.map(|()| Incoming::stream(body))));
+            return Poll::Ready(Ok(head.into_response(Incoming::stream(body))));
         }
         if let Some(failure) = slot.inbox.failure() {
             let failure = failure.clone();
@@ -341,7 +333,7 @@ impl Driver {
         let mut result = Ok(());
         for _ in 0..MAX_READS {
             if self.input.is_empty() {
-                self.input = buffers::take();
+                buffers::make_room(&mut self.input);
             } else {
                 let missing = self.shared.lock().engine.missing(&self.input);
                 self.input.reserve(missing.max(buffers::READ_BYTES / 2));
@@ -398,7 +390,7 @@ impl Driver {
         let mut state = shared.lock();
         let result = loop {
             match state.engine.receive(&mut self.input, now) {
-                Ok(Some(event)) => self.on_event(&mut state, event),
+                Ok(Some(event)) => self.on_event(&mut state, event, now),
                 Ok(None) => break Ok(()),
                 Err(error) => {
                     state.engine.fail(error);
@@ -413,19 +405,20 @@ impl Driver {
         result
     }
 
-    fn on_event(&mut self, state: &mut super::shared::State, event: Event) {
+    fn on_event(
+        &mut self,
+        state: &mut super::shared::State,
+        event: Event,
+        now: std::time::Instant,
+    ) {
         let wakes = &mut self.wakes;
         match event {
-            Event::Response {
-                key,
-                response,
-                is_end,
-            } => {
+            Event::Response { key, head, is_end } => {
                 let Some(slot) = state.engine.user_mut(key) else {
                     return;
                 };
-                slot.inbox.set_framing(response.headers());
-                slot.head = Some(response);
+                slot.inbox.set_framing(head.is_grpc());
+                slot.head = Some(head);
                 if is_end {
                     slot.inbox.end(End::Data);
                 }
@@ -435,6 +428,9 @@ impl Driver {
                 state.take_data(key, data, is_end, &self.shared.budget, wakes);
             }
             Event::Trailers { key, trailers } => {
+                if let Some(slot) = state.engine.user_mut(key) {
+                    slot.ended_at = Some(now);
+                }
                 state.end(key, End::Trailers(trailers), wakes);
             }
             Event::Reset {

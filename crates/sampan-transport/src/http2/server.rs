@@ -14,18 +14,22 @@ use super::{
 };
 use crate::{
     Incoming, PeerInfo, ResetReason, ServeError, ServeSettings, TransportError, buffers,
+    clock::{self, AtWork},
     inbox::{End, Failure},
     serve::{Activity, ResponseBody, Verdict, Watchdog},
 };
 use bytes::BytesMut;
 use http::Request;
-use sampan_h2::{ConnectionError, Event, HIGH_WATER, Key, Reason, Role, Settings};
+use sampan_h2::{ConnectionError, Event, HIGH_WATER, Key, Reason, RequestHead, Role, Settings};
 use std::{
     collections::VecDeque,
     io,
     pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, Waker},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
     time::Duration,
 };
 use tokio::{
@@ -45,7 +49,7 @@ struct Server<IO, S, F, B> {
     service: S,
     peer: PeerInfo,
     /// Requests that have come and were not given to the service yet.
-    fresh: VecDeque<(Key, Request<()>)>,
+    fresh: VecDeque<(Key, RequestHead)>,
     /// A box for the next handler: one that answers at once leaves it behind.
     spare: Option<Place<F, B>>,
     wakes: Wakes,
@@ -109,15 +113,42 @@ where
 {
     let mut server = Server::new(io, input, peer, service, settings);
     let mut drain = std::pin::pin!(drain);
+    let told = Arc::new(Told {
+        is_told: AtomicBool::new(true),
+        shared: Arc::clone(&server.shared),
+    });
+    let waker = Waker::from(Arc::clone(&told));
     let ended = std::future::poll_fn(|cx| {
-        if !server.is_draining && drain.as_mut().poll(cx).is_ready() {
-            server.begin_drain("");
+        // Before the look, so that nobody's word falls between look and wait.
+        server.shared.driver.register(cx.waker());
+        if told.is_told.load(Ordering::Relaxed) && told.is_told.swap(false, Ordering::Acquire) {
+            let mut cx = Context::from_waker(&waker);
+            if !server.is_draining && drain.as_mut().poll(&mut cx).is_ready() {
+                server.begin_drain("");
+            }
         }
         server.poll(cx)
     })
     .await;
     // In a box: a connection that lives needs no room for its last words.
     Box::pin(server.finish(ended)).await
+}
+
+/// Remembers that the drain has something to say: it is not asked at each wake.
+struct Told {
+    is_told: AtomicBool,
+    shared: Arc<Shared>,
+}
+
+impl Wake for Told {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.is_told.store(true, Ordering::Release);
+        self.shared.driver.wake();
+    }
 }
 
 /// How a connection ended.
@@ -200,7 +231,7 @@ where
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
-        self.shared.driver.register(cx.waker());
+        let _at_work = AtWork;
         let mut more = true;
         for _ in 0..MAX_READS {
             // What was read before this task began is looked at first.
@@ -261,7 +292,7 @@ where
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.input.is_empty() {
-            self.input = buffers::take();
+            buffers::make_room(&mut self.input);
         } else {
             let missing = self.shared.lock().engine.missing(&self.input);
             self.input.reserve(missing.max(buffers::READ_BYTES / 2));
@@ -277,7 +308,7 @@ where
         }
         self.has_heard = true;
         let shared = Arc::clone(&self.shared);
-        let now = Instant::now().into_std();
+        let now = clock::take_in().into_std();
         let mut handlers = Vec::new();
         let mut state = shared.lock();
         let result = loop {
@@ -304,19 +335,15 @@ where
     fn on_event(&mut self, state: &mut State, event: Event) -> Option<tokio::task::AbortHandle> {
         let wakes = &mut self.wakes;
         match event {
-            Event::Request {
-                key,
-                request,
-                is_end,
-            } => {
+            Event::Request { key, head, is_end } => {
                 self.calls += 1;
                 if let Some(slot) = state.engine.user_mut(key) {
-                    slot.inbox.set_framing(request.headers());
+                    slot.inbox.set_framing(head.is_grpc());
                     if is_end {
                         slot.inbox.end(End::Data);
                     }
                 }
-                self.fresh.push_back((key, request));
+                self.fresh.push_back((key, head));
             }
             Event::Data { key, data, is_end } => {
                 state.take_data(key, data, is_end, &self.shared.budget, wakes);
@@ -347,8 +374,7 @@ where
         }
         // This task writes afterwards: nobody has to wake it for that.
         self.shared.lock().handover.driver_will_come();
-        // The clock is read only where there is something to wait for.
-        let mut begun = (self.fresh.len() > 1).then(Instant::now);
+        let mut begun = clock::recent();
         while let Some((key, head)) = self.fresh.pop_front() {
             let body = {
                 let mut state = self.shared.lock();
@@ -375,16 +401,17 @@ where
                     }
                 }
             };
-            let mut request = head.map(|()| body);
+            let mut request = head.into_request(body);
             request.extensions_mut().insert(self.peer.clone());
             self.answer(key, request);
-            let Some(since) = begun.filter(|_| !self.fresh.is_empty()) else {
-                continue;
-            };
+            if self.fresh.is_empty() {
+                break;
+            }
             let held = self.shared.lock().engine.output().len();
-            if held >= HIGH_WATER || since.elapsed() >= MAX_HELD {
+            // A handler that answered has looked at the clock.
+            if held >= HIGH_WATER || clock::recent() - begun >= MAX_HELD {
                 self.write(cx)?;
-                begun = Some(Instant::now());
+                begun = clock::recent();
             }
         }
         self.shared.lock().engine.hold_window(false);

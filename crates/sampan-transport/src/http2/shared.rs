@@ -11,7 +11,7 @@ use crate::{
 };
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
-use sampan_h2::{Connection, Key, Output, Reason, Role, Settings};
+use sampan_h2::{Connection, Key, Output, Reason, ResponseHead, Role, Settings};
 use std::{
     fmt,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -56,9 +56,11 @@ pub(crate) struct State {
 pub(crate) struct Slot {
     pub(crate) inbox: Inbox,
     /// Of a response.
-    pub(crate) head: Option<http::Response<()>>,
+    pub(crate) head: Option<ResponseHead>,
     /// Whoever waits to send more.
     pub(crate) sender: Option<Waker>,
+    /// When the last of a response came.
+    pub(crate) ended_at: Option<std::time::Instant>,
     /// Where in all that was ever written the stream begins.
     pub(crate) begins_at: u64,
     /// The task of a handler that did not answer at once.
@@ -159,7 +161,11 @@ impl Shared {
 
     /// Lets go of a stream; what is told to the peer leaves by the driver.
     pub(crate) fn release(&self, key: Key) {
-        let mut state = self.lock();
+        self.release_from(self.lock(), key);
+    }
+
+    /// As [`release`](Self::release), by somebody who looked at the stream just now.
+    pub(crate) fn release_from(&self, mut state: MutexGuard<'_, State>, key: Key) {
         if let Some(slot) = state.engine.user_mut(key) {
             slot.inbox.close();
             let sender = slot.sender.take();
@@ -297,6 +303,9 @@ impl State {
 
     /// Wakes whoever can send more.
     pub(crate) fn wake_drained(&mut self, wakes: &mut Wakes) {
+        if !self.engine.has_drained() {
+            return;
+        }
         let mut drained = std::mem::take(&mut self.drained);
         self.engine.take_drained(&mut drained);
         for key in drained.drain(..) {

@@ -57,12 +57,12 @@ where
     let mut metadata = MetadataMap::from_headers(parts.headers);
     let known = (&mut body as &mut dyn Any).downcast_mut::<Body>();
     let collected = match known.and_then(Body::take_ok) {
-        Some(data) => match edges::only_message(&data, limit) {
-            Some(message) => {
+        Some(data) => match edges::only_message(data, limit) {
+            Ok(message) => {
                 let message = decode(message)?;
                 return Ok(Response::from_parts(metadata, message, parts.extensions));
             }
-            None => collect(Body::ok(data), limit).await,
+            Err(data) => collect(Body::ok(data), limit).await,
         },
         None => collect(body, limit).await,
     };
