@@ -1,12 +1,14 @@
 //! One connection's engine: bytes in, events and bytes out.
 
 mod control;
+mod data;
 mod headers;
 mod receive;
 mod send;
 
 pub use send::{NotOpened, RequestFields, Sent};
 
+use self::data::{Arriving, wanted};
 use crate::{
     Event, Key, Output, Reason, Role, Settings,
     frame::{self, HEADER_LEN, PREFACE},
@@ -47,6 +49,7 @@ pub struct Connection<T> {
     waiting: VecDeque<u32>,
     drained: Vec<Key>,
     assembly: Option<Assembly>,
+    arriving: Option<Arriving>,
     /// Parts of the preface that have come, and of a server also the client's SETTINGS.
     has_preface: bool,
     has_settings: bool,
@@ -134,6 +137,7 @@ impl<T: Default> Connection<T> {
             waiting: VecDeque::new(),
             drained: Vec::new(),
             assembly: None,
+            arriving: None,
             has_preface: role == Role::Client,
             has_settings: false,
             next_id: 1,
@@ -314,8 +318,9 @@ impl<T: Default> Connection<T> {
     pub fn missing(&self, input: &[u8]) -> usize {
         let wanted = match input.first_chunk::<HEADER_LEN>() {
             _ if !self.has_preface => PREFACE.len(),
+            _ if self.arriving.is_some() => 1,
             None => HEADER_LEN,
-            Some(header) => HEADER_LEN + frame::FrameHeader::parse(header).len,
+            Some(header) => wanted(frame::FrameHeader::parse(header)),
         };
         wanted.saturating_sub(input.len())
     }

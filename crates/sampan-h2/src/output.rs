@@ -1,6 +1,7 @@
 //! Bytes on their way to the socket.
 
 use bytes::Bytes;
+use sampan_wire::copy;
 use std::io::IoSlice;
 
 /// Frames in the order in which they leave.
@@ -114,7 +115,7 @@ impl Output {
     pub(crate) fn copy_payload(&mut self, payload: &[u8]) -> bool {
         let is_short = payload.len() < BY_REFERENCE;
         if is_short {
-            self.buf.extend_from_slice(payload);
+            copy::append(&mut self.buf, payload);
         }
         is_short
     }

@@ -22,6 +22,8 @@ pub mod direct;
 mod edges;
 mod encode;
 mod guarded;
+mod handed;
+mod pieces;
 pub mod server;
 
 pub use crate::Body;

@@ -30,7 +30,7 @@ pub struct ClientHttp2Settings {
     /// Bytes that a server may send ahead on all streams together. Default 16 MiB, so that a few
     /// streams which nobody reads do not stop the others.
     pub initial_connection_window_bytes: u32,
-    /// Largest frame that a server may send. Default 16 KiB.
+    /// Largest frame that a server may send. Default 128 KiB.
     pub max_frame_bytes: u32,
     /// Longest header list that a server may send. Default 16 KiB.
     pub max_header_list_bytes: u32,
@@ -201,7 +201,7 @@ impl Default for ClientHttp2Settings {
         Self {
             initial_stream_window_bytes: 2 << 20,
             initial_connection_window_bytes: 16 << 20,
-            max_frame_bytes: 16 << 10,
+            max_frame_bytes: 128 << 10,
             max_header_list_bytes: 16 << 10,
             keepalive_interval: None,
             keepalive_timeout: Duration::from_secs(20),

@@ -6,7 +6,8 @@
 
 pub(crate) mod client;
 mod handover;
-pub(crate) mod io;
+pub(crate) mod input;
+mod io;
 pub(crate) mod outgoing;
 pub(crate) mod server;
 pub(crate) mod shared;

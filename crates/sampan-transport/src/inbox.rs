@@ -6,6 +6,7 @@ use crate::{
 };
 use bytes::{Bytes, BytesMut};
 use sampan_h2::Trailers;
+use sampan_wire::copy;
 use std::{collections::VecDeque, task::Waker};
 
 /// The receiving half of a stream.
@@ -65,6 +66,8 @@ struct Partial {
     len: Option<usize>,
     /// The prefix went ahead.
     is_ahead: bool,
+    /// So many bytes are away with whoever reads more to them.
+    lent: usize,
     reserved: Option<Reserved>,
 }
 
@@ -85,6 +88,9 @@ const LONG: usize = 64 << 10;
 
 /// Memory taken for a message before its bytes have come.
 const MAX_AHEAD: usize = 256 << 10;
+
+/// From so many bytes on it pays to read them to where they belong, with a read of their own.
+const WORTH_LENDING: usize = 16 << 10;
 
 /// Chunks below this are joined when several wait.
 const SMALL: usize = 1 << 10;
@@ -125,11 +131,7 @@ impl Inbox {
             if !partial.is_whole() {
                 return self.wish();
             }
-            let partial = self.partial.take();
-            if let Some(partial) = partial {
-                self.reserved.extend(partial.reserved);
-                self.chunks.push(partial.bytes.freeze());
-            }
+            self.finish_partial();
         }
         let whole = whole_messages(&data);
         if whole > 0 {
@@ -143,6 +145,7 @@ impl Inbox {
             bytes: BytesMut::new(),
             len: None,
             is_ahead: false,
+            lent: 0,
             reserved: None,
         });
         if let Err(len) = partial.fill(&mut data, &mut self.chunks, budget) {
@@ -150,6 +153,44 @@ impl Inbox {
         }
         self.partial = Some(partial);
         self.wish()
+    }
+
+    fn finish_partial(&mut self) {
+        if let Some(partial) = self.partial.take() {
+            self.reserved.extend(partial.reserved);
+            self.chunks.push(partial.bytes.freeze());
+        }
+    }
+
+    /// The message that is coming, to read at most `most` more bytes to its end, and how many
+    /// there is room for. None where little would be gained.
+    pub(crate) fn lend(&mut self, most: usize) -> Option<(BytesMut, usize)> {
+        let partial = self.partial.as_mut()?;
+        partial.len?;
+        let most = most.min(partial.missing());
+        if most < WORTH_LENDING {
+            return None;
+        }
+        partial.make_room(most);
+        partial.lent = partial.bytes.len();
+        let bytes = std::mem::take(&mut partial.bytes);
+        let room = most.min(bytes.capacity() - bytes.len());
+        Some((bytes, room))
+    }
+
+    /// Takes back what was [lent](Self::lend). Whether the message is whole.
+    pub(crate) fn take_back(&mut self, bytes: BytesMut) -> bool {
+        // Gone: the stream was closed or failed meanwhile.
+        let Some(partial) = &mut self.partial else {
+            return false;
+        };
+        partial.lent = 0;
+        partial.bytes = bytes;
+        let is_whole = partial.is_whole();
+        if is_whole {
+            self.finish_partial();
+        }
+        is_whole
     }
 
     fn no_memory(&mut self, len: usize) -> Wish {
@@ -209,9 +250,11 @@ impl Inbox {
         if self.chunks.more.is_empty() {
             return Some((first, end));
         }
+        let len = self.chunks.more.iter().map(Bytes::len).sum();
         let mut all = BytesMut::from(first);
+        all.reserve(len);
         for more in self.chunks.more.drain(..) {
-            all.extend_from_slice(&more);
+            copy::append(&mut all, &more);
         }
         Some((all.freeze(), end))
     }
@@ -277,24 +320,32 @@ impl Partial {
                 chunks.push(self.bytes.split().freeze());
                 self.is_ahead = true;
             }
-            // The rest as it comes: a length alone costs its sender nothing.
-            self.bytes.reserve(len.min(MAX_AHEAD));
             self.len = Some(len);
         }
         let missing = self.missing();
         if missing > 0 {
             let take = data.len().min(missing);
-            self.bytes.extend_from_slice(&data[..take]);
+            self.make_room(take);
+            copy::append(&mut self.bytes, &data[..take]);
             *data = data.split_off(take);
         }
         Ok(())
+    }
+
+    /// For `len` bytes at least. Not for all that was announced: a length alone costs its sender
+    /// nothing.
+    fn make_room(&mut self, len: usize) {
+        if self.bytes.capacity() - self.bytes.len() < len {
+            let ahead = self.bytes.len().max(MAX_AHEAD).min(self.missing());
+            self.bytes.reserve(ahead.max(len));
+        }
     }
 
     fn missing(&self) -> usize {
         let prefix = if self.is_ahead { 0 } else { PREFIX };
         match self.len {
             None => PREFIX,
-            Some(len) => prefix + len - self.bytes.len(),
+            Some(len) => prefix + len - self.bytes.len() - self.lent,
         }
     }
 
@@ -393,5 +444,38 @@ mod tests {
         let long = Bytes::from(message(LONG * 3));
         assert_eq!(inbox.push(long.slice(..9), &budget), Wish::Refuse(LONG * 3));
         assert!(matches!(inbox.failure(), Some(Failure::NoMemory(_))));
+    }
+
+    #[test]
+    fn what_is_read_to_a_message_that_was_lent_is_its_end() {
+        let (mut inbox, budget) = (grpc(), MemoryBudget::new(0));
+        let bytes = Bytes::from(message(LONG - 1));
+        assert!(inbox.lend(usize::MAX).is_none(), "nothing has begun");
+        inbox.push(bytes.slice(..100), &budget);
+        assert!(inbox.lend(WORTH_LENDING - 1).is_none(), "it is too little");
+        let mut at = 100;
+        for most in [WORTH_LENDING, usize::MAX] {
+            let (mut lent, room) = inbox.lend(most).unwrap();
+            assert!(room <= lent.capacity() - lent.len());
+            assert_eq!(
+                inbox.wish(),
+                Wish::Expect(bytes.len() - at),
+                "though it is lent"
+            );
+            lent.extend_from_slice(&bytes[at..at + room]);
+            at += room;
+            assert_eq!(inbox.take_back(lent), at == bytes.len());
+        }
+        assert_eq!(inbox.pop().unwrap(), bytes);
+    }
+
+    #[test]
+    fn a_message_that_is_given_back_to_a_closed_inbox_is_dropped() {
+        let (mut inbox, budget) = (grpc(), MemoryBudget::new(0));
+        inbox.push(Bytes::from(message(LONG - 1)).slice(..100), &budget);
+        let (lent, _) = inbox.lend(LONG).unwrap();
+        inbox.close();
+        assert!(!inbox.take_back(lent));
+        assert!(inbox.pop().is_none());
     }
 }

@@ -67,7 +67,7 @@ pub struct Http2Settings {
     /// What a client may send on all streams before it was read from the socket.
     /// Default: 4 MiB.
     pub connection_window_bytes: u32,
-    /// Largest frame a client may send. Default: 16 KiB.
+    /// Largest frame a client may send. Default: 128 KiB.
     pub max_frame_bytes: u32,
     /// Silence after which the client is pinged. None: never. Default: 2 h. Source: gRFC A8.
     pub keepalive_interval: Option<Duration>,
@@ -219,7 +219,7 @@ impl Default for Http2Settings {
             max_header_list_bytes: 16 << 10,
             stream_window_bytes: 256 << 10,
             connection_window_bytes: 4 << 20,
-            max_frame_bytes: 16 << 10,
+            max_frame_bytes: 128 << 10,
             keepalive_interval: Some(Duration::from_secs(2 * 60 * 60)),
             keepalive_timeout: Duration::from_secs(20),
             max_resets: 2000,

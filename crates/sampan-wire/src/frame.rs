@@ -5,6 +5,7 @@
 //!
 //! Source: gRPC over HTTP/2, "Length-Prefixed-Message".
 
+use crate::copy;
 use bytes::{Buf, Bytes, BytesMut};
 use std::collections::VecDeque;
 
@@ -141,7 +142,7 @@ impl FrameDecoder {
                 let room = self.partial.len().saturating_add(taken).saturating_mul(3);
                 self.partial.reserve(missing.min(room).max(taken));
             }
-            self.partial.extend_from_slice(&chunk[..taken]);
+            copy::append(&mut self.partial, &chunk[..taken]);
             chunk.advance(taken);
             self.drop_spent_chunk();
             if taken == missing {

@@ -2,6 +2,7 @@
 //! method's author says about it. No IO, no async, no clock.
 
 pub mod code;
+pub mod copy;
 pub mod frame;
 pub mod metadata;
 pub mod percent;

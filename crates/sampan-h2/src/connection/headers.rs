@@ -98,7 +98,7 @@ impl<T: Default> Connection<T> {
             return Err(TOO_MANY_FRAMES);
         }
         // A list that is somewhat too long fails its call alone; one without an end is an attack.
-        let limit = MAX_BLOCKS * self.settings.max_header_list_bytes as usize;
+        let limit = self.max_block_bytes();
         if let Some(assembly) = &mut self.assembly {
             if assembly.block.len() + fragment.len() > limit {
                 return Err(Reason::ENHANCE_YOUR_CALM.error("a header block is too long"));
@@ -106,6 +106,10 @@ impl<T: Default> Connection<T> {
             assembly.block.extend_from_slice(fragment);
         }
         Ok(None)
+    }
+
+    pub(super) const fn max_block_bytes(&self) -> usize {
+        MAX_BLOCKS * self.settings.max_header_list_bytes as usize
     }
 
     /// A whole header block: a head or trailers.

@@ -1,23 +1,22 @@
 //! Frames as they arrive.
 
-use super::{Connection, MAX_ANSWERS};
+use super::{Connection, MAX_ANSWERS, data::wanted};
 use crate::{
     Event, Key, Reason, Role,
     frame::{self, FrameHeader, HEADER_LEN, PREFACE, flag, kind},
     limits::TooMuch,
     reason::ConnectionError,
-    settings::MAX_WINDOW,
-    streams::{Half, Place},
+    streams::Half,
 };
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 use std::time::Instant;
 
 /// What a frame has come to.
 pub(super) type Handled = Result<Option<Event>, ConnectionError>;
 
-/// Payloads from this size on stay in the read buffer that they came in; smaller ones are copied,
-/// so that a few bytes do not keep a large buffer.
-const BY_REFERENCE: usize = 8 << 10;
+/// Of headers, a frame as long as the longest block is taken; of control, as long as any peer may
+/// send without asking. DATA alone does not wait until all of a frame is here.
+const MAX_CONTROL: usize = 16 << 10;
 
 pub(super) const TOO_MANY_FRAMES: ConnectionError =
     Reason::ENHANCE_YOUR_CALM.error("too many frames that bring nothing on");
@@ -39,6 +38,13 @@ impl<T: Default> Connection<T> {
             if !self.has_preface && !self.take_preface(input)? {
                 return Ok(None);
             }
+            if self.arriving.is_some() {
+                match self.take_data(input) {
+                    Some(event) => return Ok(Some(event)),
+                    None if input.is_empty() => return Ok(None),
+                    None => {}
+                }
+            }
             let Some(bytes) = input.first_chunk::<HEADER_LEN>() else {
                 return Ok(None);
             };
@@ -49,13 +55,27 @@ impl<T: Default> Connection<T> {
             if !self.has_settings && (header.kind != kind::SETTINGS || header.has(flag::ACK)) {
                 return Err(Reason::PROTOCOL_ERROR.error("the first frame is not SETTINGS"));
             }
-            if input.len() < HEADER_LEN + header.len {
+            self.check_length(header)?;
+            if input.len() < wanted(header) {
                 return Ok(None);
             }
             if let Some(event) = self.take_frame(header, input, now)? {
                 return Ok(Some(event));
             }
         }
+    }
+
+    /// Before a frame is waited for.
+    fn check_length(&self, header: FrameHeader) -> Result<(), ConnectionError> {
+        let most = match header.kind {
+            kind::DATA => return Ok(()),
+            kind::HEADERS | kind::CONTINUATION => self.max_block_bytes().max(MAX_CONTROL),
+            _ => MAX_CONTROL,
+        };
+        if header.len > most {
+            return Err(Reason::ENHANCE_YOUR_CALM.error("a frame is longer than its kind can need"));
+        }
+        Ok(())
     }
 
     fn take_preface(&mut self, input: &mut BytesMut) -> Result<bool, ConnectionError> {
@@ -109,131 +129,6 @@ impl<T: Default> Connection<T> {
         handled
     }
 
-    fn on_data(&mut self, header: FrameHeader, input: &mut BytesMut, now: Instant) -> Handled {
-        let FrameHeader {
-            len, stream: id, ..
-        } = header;
-        if id == 0 {
-            return Err(Reason::PROTOCOL_ERROR.error("DATA on stream 0"));
-        }
-        self.receive_window -= len as i64;
-        if self.receive_window < 0 {
-            return Err(Reason::FLOW_CONTROL_ERROR.error("the connection's window was overrun"));
-        }
-        self.arrived += len as u32;
-        self.reopen_connection();
-        let (before, after) = if header.has(flag::PADDED) {
-            let padding = usize::from(*input.get(HEADER_LEN).filter(|_| len > 0).ok_or(
-                Reason::FRAME_SIZE_ERROR.error("a padded frame has no length of padding"),
-            )?);
-            if padding >= len {
-                return Err(Reason::PROTOCOL_ERROR.error("padding is longer than its frame"));
-            }
-            (1, padding)
-        } else {
-            (0, 0)
-        };
-        let data_len = len - before - after;
-        let is_end = header.has(flag::END_STREAM);
-        if data_len == 0 && !is_end {
-            if self.idle_frames.on_empty() == Err(TooMuch) {
-                return Err(TOO_MANY_FRAMES);
-            }
-        } else {
-            self.idle_frames.on_progress();
-        }
-        let whole = HEADER_LEN + len;
-        let slot = match self.streams.place(id) {
-            Place::Open(slot) => slot,
-            Place::ResetByUs => {
-                input.advance(whole);
-                return Ok(None);
-            }
-            Place::Absent => {
-                input.advance(whole);
-                return self.on_frame_of_closed(id, now);
-            }
-        };
-        let Some(stream) = self.streams.at(slot) else {
-            input.advance(whole);
-            return Ok(None);
-        };
-        let flaw = if stream.receiving != Half::Open {
-            Some(Reason::STREAM_CLOSED)
-        } else if !stream.has_head {
-            Some(Reason::PROTOCOL_ERROR)
-        } else if stream.receive_window < len as i64 {
-            Some(Reason::FLOW_CONTROL_ERROR)
-        } else {
-            match &mut stream.promised {
-                None => None,
-                Some(left) => match left.checked_sub(data_len as u64) {
-                    Some(rest) if !is_end || rest == 0 => {
-                        *left = rest;
-                        None
-                    }
-                    _ => Some(Reason::PROTOCOL_ERROR),
-                },
-            }
-        };
-        if let Some(reason) = flaw {
-            input.advance(whole);
-            return self.fail_stream(Key { slot, id }, reason, now);
-        }
-        stream.receive_window -= len as i64;
-        stream.taken += (before + after) as i64;
-        input.advance(HEADER_LEN + before);
-        let data = if data_len >= BY_REFERENCE {
-            input.split_to(data_len).freeze()
-        } else {
-            let data = Bytes::copy_from_slice(&input[..data_len]);
-            input.advance(data_len);
-            data
-        };
-        input.advance(after);
-        let key = Key { slot, id };
-        if is_end {
-            self.end_receiving(key);
-        } else if data_len == 0 {
-            return Ok(None);
-        }
-        Ok(Some(Event::Data { key, data, is_end }))
-    }
-
-    /// Gives `len` bytes of a stream's window back to the peer: they were taken by the reader.
-    pub fn give_back(&mut self, key: Key, len: usize) {
-        let window = self.settings.stream_window;
-        let Some(stream) = self.streams.find(key) else {
-            return;
-        };
-        if stream.receiving != Half::Open {
-            return;
-        }
-        stream.taken += len as i64;
-        if stream.taken >= i64::from(window / 2).max(1) {
-            let by = std::mem::take(&mut stream.taken).min(i64::from(MAX_WINDOW)) as u32;
-            stream.receive_window += i64::from(by);
-            frame::put_window_update(key.id, by, &mut self.output.buf);
-        }
-    }
-
-    /// Lets the peer send `len` bytes on a stream from here on, also when that is more than its
-    /// window: a message of that length has begun.
-    pub fn expect(&mut self, key: Key, len: usize) {
-        let Some(stream) = self.streams.find(key) else {
-            return;
-        };
-        let missing = len as i64 - stream.receive_window;
-        if stream.receiving != Half::Open || missing <= 0 {
-            return;
-        }
-        let by = missing.min(i64::from(MAX_WINDOW) - stream.receive_window);
-        stream.receive_window += by;
-        // What the reader takes of it is not given back twice.
-        stream.taken -= by;
-        frame::put_window_update(key.id, by as u32, &mut self.output.buf);
-    }
-
     /// A frame for a stream that is not there.
     pub(super) fn on_frame_of_closed(&mut self, id: u32, now: Instant) -> Handled {
         if self.is_idle(id) {
@@ -256,7 +151,10 @@ impl<T: Default> Connection<T> {
     }
 
     pub(super) fn end_receiving(&mut self, key: Key) {
-        if let Some(stream) = self.streams.find(key) {
+        // One that was cut meanwhile stays so.
+        if let Some(stream) = self.streams.find(key)
+            && stream.receiving == Half::Open
+        {
             stream.receiving = Half::Ended;
             if stream.is_closed() {
                 self.streams.close(key.id);

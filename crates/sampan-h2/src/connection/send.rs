@@ -54,7 +54,7 @@ pub enum Sent {
 const TURN: usize = 16 << 10;
 
 /// A stream that has the connection for itself sends frames up to this size.
-const LARGE_FRAME: usize = 64 << 10;
+const LARGE_FRAME: usize = 128 << 10;
 
 const OK_TRAILER: (&str, &[u8]) = ("grpc-status", b"0");
 

@@ -1,8 +1,11 @@
 //! Messages on their way out.
 
-use super::edges::too_large;
+use super::{
+    edges::too_large,
+    pieces::{OnePiece, Pieces},
+};
 use crate::status_trailers::trailers;
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 use futures_util::Stream;
 use http_body::{Frame, SizeHint};
 use pin_project_lite::pin_project;
@@ -16,7 +19,7 @@ use std::{
 use tonic::{Code, Status};
 
 /// Ready messages are put together up to this many bytes.
-const BATCH_BYTES: usize = 32 << 10;
+const BATCH_BYTES: usize = 64 << 10;
 
 /// A request of one message, encoded.
 #[derive(Debug)]
@@ -29,7 +32,7 @@ pin_project! {
         messages: S,
         role: Role,
         limit: usize,
-        batch: BytesMut,
+        batch: Pieces,
         progress: Progress,
     }
 }
@@ -56,10 +59,10 @@ enum Progress {
 pub(super) fn encode<M: Message>(message: &M, limit: usize) -> Result<Bytes, Status> {
     let len = message.encoded_len();
     let prefix = prefix(len, limit)?;
-    let mut buffer = Vec::with_capacity(PREFIX_LEN + len);
-    buffer.extend_from_slice(&prefix);
+    let mut buffer = OnePiece(Vec::with_capacity(PREFIX_LEN + len));
+    buffer.put_slice(&prefix);
     message.encode_raw(&mut buffer);
-    Ok(buffer.into())
+    Ok(buffer.0.into())
 }
 
 fn prefix(len: usize, limit: usize) -> Result<[u8; PREFIX_LEN], Status> {
@@ -108,7 +111,7 @@ impl<S> EncodedStream<S> {
             messages,
             role,
             limit,
-            batch: BytesMut::new(),
+            batch: Pieces::default(),
             progress: Progress::Open,
         }
     }
@@ -127,6 +130,10 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let mut this = self.project();
+        // What was put together before leaves first.
+        if let Some(piece) = this.batch.pop_cut() {
+            return Poll::Ready(Some(Ok(Frame::data(piece))));
+        }
         // Has an end: a stream that is always ready fills the batch.
         while matches!(this.progress, Progress::Open) && this.batch.len() < BATCH_BYTES {
             let ended = match this.messages.as_mut().poll_next(cx) {
@@ -142,8 +149,8 @@ where
             };
             *this.progress = Progress::Ended(ended);
         }
-        if !this.batch.is_empty() {
-            return Poll::Ready(Some(Ok(Frame::data(this.batch.split().freeze()))));
+        if let Some(piece) = this.batch.pop() {
+            return Poll::Ready(Some(Ok(Frame::data(piece))));
         }
         let Progress::Ended(status) = std::mem::replace(this.progress, Progress::Over) else {
             return Poll::Ready(None);
@@ -161,7 +168,7 @@ where
 }
 
 /// Nothing is left in `batch` of a message that is too large.
-fn append<M: Message>(batch: &mut BytesMut, message: &M, limit: usize) -> Result<(), Status> {
+fn append<M: Message>(batch: &mut Pieces, message: &M, limit: usize) -> Result<(), Status> {
     let len = message.encoded_len();
     let prefix = prefix(len, limit)?;
     batch.reserve(PREFIX_LEN + len);

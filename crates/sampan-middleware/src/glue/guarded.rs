@@ -1,8 +1,8 @@
 //! A body on its way into tonic's `Streaming`, without what `Streaming` gets wrong.
 
 use super::edges::{self, LengthCheck};
-use crate::status_trailers::trailers;
 use bytes::{Buf, Bytes};
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use std::{
@@ -23,13 +23,12 @@ pin_project! {
         role: Role,
         // Whether one message belongs here, no more and no less.
         is_of_one: bool,
-        // How an answer ended whose body gives nothing.
-        end: Option<Status>,
     }
 }
 
+/// Which way a body goes.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Role {
+pub(super) enum Role {
     Request,
     Answer,
 }
@@ -51,7 +50,6 @@ impl<B> Guarded<B> {
             lengths: LengthCheck::new(limit),
             role,
             is_of_one: false,
-            end: None,
         }
     }
 
@@ -59,14 +57,6 @@ impl<B> Guarded<B> {
     pub(super) fn of_one(self) -> Self {
         Self {
             is_of_one: true,
-            ..self
-        }
-    }
-
-    /// Says `end` if the body ends with its first poll.
-    pub(super) fn with_end(self, end: Status) -> Self {
-        Self {
-            end: Some(end),
             ..self
         }
     }
@@ -88,16 +78,11 @@ where
             return Poll::Ready(None);
         };
         let frame = ready!(body.poll_frame(cx));
-        let end = this.end.take();
         let is_lacking = |lengths: &LengthCheck| *this.is_of_one && lengths.messages() == 0;
         let Some(frame) = frame else {
             let lacks = *this.role == Role::Request && is_lacking(this.lengths);
             this.body.set(None);
-            return Poll::Ready(if lacks {
-                Some(Err(edges::missing()))
-            } else {
-                end.map(|end| Ok(Frame::trailers(trailers(&end))))
-            });
+            return Poll::Ready(lacks.then(|| Err(edges::missing())));
         };
         let checked = match frame {
             Ok(frame) => {
@@ -140,13 +125,19 @@ fn check(mut frame: Frame<Bytes>, lengths: &mut LengthCheck) -> Result<Frame<Byt
         lengths.look(data)?;
     }
     if let Some(trailers) = frame.trailers_mut() {
-        edges::clean(trailers);
-        edges::correct_code(trailers);
+        clean(trailers);
     }
     Ok(frame)
 }
 
-fn failure(error: BoxError, role: Role) -> Status {
+/// Puts trailers right that tonic is to read.
+pub(super) fn clean(trailers: &mut HeaderMap) {
+    edges::clean(trailers);
+    edges::correct_code(trailers);
+}
+
+/// What an error of a body is to tonic.
+pub(super) fn failure(error: BoxError, role: Role) -> Status {
     let status = edges::status_from(error);
     // tonic reads CANCELLED as the proper end of a request.
     if role == Role::Request && status.code() == Code::Cancelled {

@@ -8,6 +8,7 @@ use super::{
     edges,
     encode::{EncodedStream, encode},
     guarded::{Guarded, request_failure},
+    handed,
 };
 use crate::{Body, headers};
 use bytes::Buf;
@@ -26,9 +27,8 @@ use std::{
 use tonic::{
     Request, Response, Status, Streaming,
     body::Body as TonicBody,
-    codec::{BufferSettings, CompressionEncoding, EnabledCompressionEncodings},
+    codec::{CompressionEncoding, EnabledCompressionEncodings},
 };
-use tonic_prost::ProstDecoder;
 
 pub use by_tonic::{client_streaming_with, server_streaming_with, streaming_with, unary_with};
 
@@ -288,11 +288,7 @@ where
     B: http_body::Body<Error: Into<BoxError>> + Send + 'static,
 {
     let limit = settings.decoding_limit();
-    // Grows with what comes: most streams wait more than they read.
-    let decoder = ProstDecoder::new(BufferSettings::new(0, 0));
-    Request::from_http(request.map(|body| {
-        Streaming::new_request(decoder, Guarded::request(body, limit), None, Some(limit))
-    }))
+    Request::from_http(request.map(|body| handed::requests(body, limit)))
 }
 
 // === answers ===

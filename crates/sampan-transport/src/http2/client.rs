@@ -1,6 +1,7 @@
 //! The client's side of a connection.
 
 use super::{
+    input::Input,
     io::{self, Io, Reader},
     outgoing::Outgoing,
     shared::{Shared, Slot, Wakes},
@@ -9,11 +10,10 @@ use super::{
 use crate::{
     ClientHttp2Settings, Incoming, ResetReason, Spoken, TransportError,
     budget::MemoryBudget,
-    buffers,
     connection::{CallError, CallHead, NotStarted, Payload, WhyNot},
     inbox::{End, Failure},
 };
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderName, Method};
 use sampan_h2::{Event, Key, NotOpened, Reason, RequestFields, Role, Settings};
 use sampan_wire::timeout;
@@ -29,7 +29,6 @@ use tokio::{
     sync::oneshot,
     time::{Instant, Sleep, sleep_until},
 };
-use tokio_util::io::poll_read_buf;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -51,7 +50,7 @@ pub(crate) struct Reply {
 struct Driver {
     shared: Arc<Shared>,
     reader: Reader,
-    input: BytesMut,
+    input: Input,
     begun: Option<oneshot::Sender<Spoken>>,
     keepalive: Option<Keepalive>,
     /// What is said when the server is leaving.
@@ -100,7 +99,7 @@ pub(crate) fn start<T: Io + 'static>(
     let driver = Driver {
         shared: Arc::clone(&shared),
         reader,
-        input: BytesMut::new(),
+        input: Input::default(),
         begun: Some(begun),
         keepalive: keepalive_interval.map(|interval| Keepalive {
             interval,
@@ -332,13 +331,9 @@ impl Driver {
         let mut is_pending = false;
         let mut result = Ok(());
         for _ in 0..MAX_READS {
-            if self.input.is_empty() {
-                buffers::make_room(&mut self.input);
-            } else {
-                let missing = self.shared.lock().engine.missing(&self.input);
-                self.input.reserve(missing.max(buffers::READ_BYTES / 2));
-            }
-            let polled = poll_read_buf(Pin::new(&mut self.reader), cx, &mut self.input);
+            let polled = self
+                .input
+                .poll_read(&mut self.reader, &self.shared, &mut self.wakes, cx);
             match polled {
                 Poll::Pending => {
                     is_pending = true;
@@ -348,7 +343,11 @@ impl Driver {
                     result = Err(TransportError::closed());
                     break;
                 }
-                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Ok(_)) => {
+                    if let Some(keepalive) = &mut self.keepalive {
+                        keepalive.has_heard = true;
+                    }
+                }
                 Poll::Ready(Err(error)) => {
                     result = Err(TransportError::io(error));
                     break;
@@ -359,9 +358,7 @@ impl Driver {
                 break;
             }
         }
-        if self.input.is_empty() {
-            buffers::give(std::mem::take(&mut self.input));
-        }
+        self.input.rest();
         if let Err(cause) = result {
             return Err(self.leaving.take().unwrap_or(cause));
         }
@@ -370,11 +367,11 @@ impl Driver {
 
     /// Gives what was read to the engine, and its events to the streams.
     fn take_in(&mut self) -> Result<(), TransportError> {
-        if let Some(keepalive) = &mut self.keepalive {
-            keepalive.has_heard = true;
+        if self.input.bytes.is_empty() {
+            return Ok(());
         }
         if self.begun.is_some()
-            && let Some(spoken) = Spoken::of(&self.input)
+            && let Some(spoken) = Spoken::of(&self.input.bytes)
         {
             let is_other = spoken != Spoken::Http2;
             if let Some(begun) = self.begun.take() {
@@ -389,7 +386,7 @@ impl Driver {
         let now = Instant::now().into_std();
         let mut state = shared.lock();
         let result = loop {
-            match state.engine.receive(&mut self.input, now) {
+            match state.engine.receive(&mut self.input.bytes, now) {
                 Ok(Some(event)) => self.on_event(&mut state, event, now),
                 Ok(None) => break Ok(()),
                 Err(error) => {

@@ -8,12 +8,13 @@ use self::{
     answer::{Answering, Place, Task},
 };
 use super::{
+    input::Input,
     io::{Writer, poll_write_out},
     shared::{Shared, State, Wakes},
     stream::StreamBody,
 };
 use crate::{
-    Incoming, PeerInfo, ResetReason, ServeError, ServeSettings, TransportError, buffers,
+    Incoming, PeerInfo, ResetReason, ServeError, ServeSettings, TransportError,
     clock::{self, AtWork},
     inbox::{End, Failure},
     serve::{Activity, ResponseBody, Verdict, Watchdog},
@@ -36,7 +37,6 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::{Instant, timeout},
 };
-use tokio_util::io::poll_read_buf;
 use tower_service::Service;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -44,7 +44,7 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// Serves one connection, in the task of whoever polls it.
 struct Server<IO, S, F, B> {
     io: IO,
-    input: BytesMut,
+    input: Input,
     shared: Arc<Shared>,
     service: S,
     peer: PeerInfo,
@@ -199,7 +199,7 @@ where
         }
         Self {
             io,
-            input,
+            input: Input::new(input),
             shared,
             service,
             peer,
@@ -257,13 +257,11 @@ where
                     self.has_ended = true;
                     return Poll::Ready(Ended::Well);
                 }
-                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Ok(_)) => self.has_heard = true,
                 Poll::Ready(Err(error)) => return Poll::Ready(Ended::Io(error)),
             }
         }
-        if self.input.is_empty() {
-            buffers::give(std::mem::take(&mut self.input));
-        }
+        self.input.rest();
         // What has left meanwhile may have made room for requests that wait.
         if more || (!self.fresh.is_empty() && self.waiting_bytes() <= MAX_WAITING) {
             cx.waker().wake_by_ref();
@@ -291,28 +289,22 @@ where
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if self.input.is_empty() {
-            buffers::make_room(&mut self.input);
-        } else {
-            let missing = self.shared.lock().engine.missing(&self.input);
-            self.input.reserve(missing.max(buffers::READ_BYTES / 2));
-        }
-        poll_read_buf(Pin::new(&mut self.io), cx, &mut self.input)
+        self.input
+            .poll_read(&mut self.io, &self.shared, &mut self.wakes, cx)
     }
 
     /// Gives what was read to the engine, and its events to the streams. Whether handlers were
     /// cut off and are to end, which frees their places, before more is looked at.
     fn take_in(&mut self) -> Result<bool, ConnectionError> {
-        if self.input.is_empty() {
+        if self.input.bytes.is_empty() {
             return Ok(false);
         }
-        self.has_heard = true;
         let shared = Arc::clone(&self.shared);
         let now = clock::take_in().into_std();
         let mut handlers = Vec::new();
         let mut state = shared.lock();
         let result = loop {
-            match state.engine.receive(&mut self.input, now) {
+            match state.engine.receive(&mut self.input.bytes, now) {
                 Ok(Some(event)) => {
                     handlers.extend(self.on_event(&mut state, event));
                     if !handlers.is_empty() {

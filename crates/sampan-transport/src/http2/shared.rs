@@ -9,7 +9,7 @@ use crate::{
     budget::MemoryBudget,
     inbox::{End, Failure, Inbox, Wish},
 };
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::task::AtomicWaker;
 use sampan_h2::{Connection, Key, Output, Reason, ResponseHead, Role, Settings};
 use std::{
@@ -285,6 +285,21 @@ impl State {
             // A server's handler still answers.
             Wish::Refuse(_) if self.engine.role() == Role::Server => {}
             Wish::Refuse(_) => self.engine.reset(key, Reason::CANCEL),
+        }
+    }
+
+    /// Takes a message back to which `len` bytes were read.
+    pub(crate) fn take_back(&mut self, key: Key, message: BytesMut, len: usize, wakes: &mut Wakes) {
+        let is_end = self.engine.arrived(len);
+        let Some(slot) = self.engine.user_mut(key) else {
+            return;
+        };
+        let is_whole = slot.inbox.take_back(message);
+        if is_end {
+            slot.inbox.end(End::Data);
+        }
+        if is_whole || is_end {
+            wakes.add(slot.inbox.reader.take());
         }
     }
 

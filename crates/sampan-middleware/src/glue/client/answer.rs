@@ -5,15 +5,13 @@ use crate::{
     Body,
     glue::{
         collect::{Collected, Collector, Unread, decode},
-        edges,
-        guarded::Guarded,
+        edges, handed,
     },
 };
 use http::HeaderMap;
 use prost::Message;
 use std::{any::Any, future::poll_fn, pin::pin};
-use tonic::{Code, Response, Status, Streaming, codec::BufferSettings, metadata::MetadataMap};
-use tonic_prost::ProstDecoder;
+use tonic::{Code, Response, Status, Streaming, metadata::MetadataMap};
 
 /// The head's `grpc-status`, and whether it is the end of the answer. It only is when nothing
 /// follows it; what does follow says how the call ended.
@@ -127,18 +125,11 @@ where
 {
     let head = check_head(&mut answer)?;
     let status = answer.status();
-    let decoder = ProstDecoder::new(BufferSettings::new(0, 0));
     let (parts, body) = answer.into_parts();
     let messages = match head {
-        Head::Over => Streaming::new_empty(decoder, body),
-        Head::Open => {
-            let body = Guarded::answer(body, limit);
-            Streaming::new_response(decoder, body, status, None, Some(limit))
-        }
-        Head::Doubtful(end) => {
-            let body = Guarded::answer(body, limit).with_end(end);
-            Streaming::new_response(decoder, body, status, None, Some(limit))
-        }
+        Head::Over => handed::no_answers(body),
+        Head::Open => handed::answers(body, limit, status, None),
+        Head::Doubtful(end) => handed::answers(body, limit, status, Some(end)),
     };
     let metadata = MetadataMap::from_headers(parts.headers);
     Ok(Response::from_parts(metadata, messages, parts.extensions))
