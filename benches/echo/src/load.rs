@@ -93,31 +93,35 @@ pub(crate) async fn drive<C: Client>(
                 payload: payload(bytes),
                 metadata: Headers::new(metadata, caller as u64),
             };
-            if in_flight == 1 {
-                call(0).repeat(until).await
-            } else {
-                let callers: Vec<_> = (0..in_flight)
-                    .map(|caller| tokio::spawn(call(caller).repeat(until)))
-                    .collect();
-                let mut all = Outcome::default();
-                for caller in callers {
-                    let one = caller.await.expect("a caller ends");
-                    all.count += one.count;
-                    all.latencies.extend(one.latencies);
-                }
-                all
+            let callers: Vec<_> = (0..in_flight)
+                .map(|caller| tokio::spawn(call(caller).repeat(until)))
+                .collect();
+            let mut all = Outcome::default();
+            for caller in callers {
+                let one = caller.await.expect("a caller ends");
+                all.count += one.count;
+                all.latencies.extend(one.latencies);
             }
+            all
         }
-        Work::PingPong { bytes } => ping_pong(first, bytes, Until::new(limit, 1)).await,
-        Work::Download { bytes } => download(first, bytes, Until::new(limit, 1)).await,
+        Work::PingPong { bytes } => in_task(ping_pong(first, bytes, Until::new(limit, 1))).await,
+        Work::Download { bytes } => in_task(download(first, bytes, Until::new(limit, 1))).await,
         Work::Upload { bytes } => {
             let until = Until::new(limit, 1);
-            upload(first, bytes, |count| until.is_over(Instant::now(), count)).await
+            let is_over = move |count| until.is_over(Instant::now(), count);
+            in_task(upload(first, bytes, is_over)).await
         }
-        Work::Beside { bytes } => beside(first, bytes, deadline, Until::new(limit, 1)).await,
+        Work::Beside { bytes } => {
+            in_task(beside(first, bytes, deadline, Until::new(limit, 1))).await
+        }
     };
     outcome.elapsed = started.elapsed();
     outcome
+}
+
+/// Callers are tasks, as handlers are: what a runtime is blocked on is woken through the system.
+async fn in_task(work: impl Future<Output = Outcome> + Send + 'static) -> Outcome {
+    tokio::spawn(work).await.expect("a caller ends")
 }
 
 /// A caller with one call in flight.

@@ -3,9 +3,11 @@
 mod control;
 mod data;
 mod headers;
+mod memory;
 mod receive;
 mod send;
 
+pub use memory::Memory;
 pub use send::{NotOpened, RequestFields, Sent};
 
 use self::data::{Arriving, wanted};
@@ -48,7 +50,7 @@ pub struct Connection<T> {
     /// Streams with data, a window, and no turn yet.
     waiting: VecDeque<u32>,
     drained: Vec<Key>,
-    assembly: Option<Assembly>,
+    assembly: Option<Box<Assembly>>,
     arriving: Option<Arriving>,
     /// Parts of the preface that have come, and of a server also the client's SETTINGS.
     has_preface: bool,

@@ -30,8 +30,8 @@ struct Known<H> {
 pub enum Trailers {
     /// `grpc-status: 0` and nothing else.
     Ok,
-    /// Anything else.
-    Fields(HeaderMap),
+    /// Anything else; rare, and large.
+    Fields(Box<HeaderMap>),
 }
 
 /// A block that was decoded and is no message.
@@ -139,7 +139,7 @@ pub(crate) fn trailers(decoded: Decoded) -> Result<Trailers, Malformed> {
     Ok(if is_ok {
         Trailers::Ok
     } else {
-        Trailers::Fields(decoded.fields)
+        Trailers::Fields(Box::new(decoded.fields))
     })
 }
 
@@ -240,7 +240,7 @@ impl From<Trailers> for HeaderMap {
     fn from(trailers: Trailers) -> Self {
         match trailers {
             Trailers::Ok => Self::from_iter([(GRPC_STATUS, HeaderValue::from_static("0"))]),
-            Trailers::Fields(fields) => fields,
+            Trailers::Fields(fields) => *fields,
         }
     }
 }

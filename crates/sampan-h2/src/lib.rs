@@ -60,7 +60,7 @@ mod reason;
 mod settings;
 mod streams;
 
-pub use connection::{Connection, HIGH_WATER, NotOpened, RequestFields, Sent};
+pub use connection::{Connection, HIGH_WATER, Memory, NotOpened, RequestFields, Sent};
 pub use event::Event;
 pub use frame::PREFACE;
 pub use head::{RequestHead, ResponseHead, Trailers};

@@ -1,5 +1,6 @@
 //! Bytes on their way to the socket.
 
+use crate::connection::HIGH_WATER;
 use bytes::Bytes;
 use sampan_wire::copy;
 use std::io::IoSlice;
@@ -20,8 +21,9 @@ pub struct Output {
 /// From this size on a payload is not copied into the buffer.
 const BY_REFERENCE: usize = 8 << 10;
 
-/// Buffers larger than this are not kept once they are empty.
-const KEPT: usize = 64 << 10;
+/// What the buffer holds when streams have filled it to the high water and a little over. It grows
+/// to this at once, instead of twice as far step by step.
+const FULL: usize = HIGH_WATER + 2 * BY_REFERENCE;
 
 // === impl Output ===
 
@@ -89,12 +91,19 @@ impl Output {
     /// Forgets everything, and keeps a buffer of ordinary size.
     pub fn clear(&mut self) {
         self.buf.clear();
-        if self.buf.capacity() > KEPT {
+        if self.buf.capacity() > FULL {
             self.buf = Vec::new();
         }
         self.inserts.clear();
         self.inserted = 0;
         self.written = 0;
+    }
+
+    /// Exchanges its buffer, if nothing is in it, for another that is empty.
+    pub fn exchange(&mut self, buf: &mut Vec<u8>) {
+        if self.is_empty() {
+            std::mem::swap(&mut self.buf, buf);
+        }
     }
 
     /// Gives the buffer back.
@@ -115,6 +124,10 @@ impl Output {
     pub(crate) fn copy_payload(&mut self, payload: &[u8]) -> bool {
         let is_short = payload.len() < BY_REFERENCE;
         if is_short {
+            let len = self.buf.len() + payload.len();
+            if (HIGH_WATER / 4..FULL).contains(&len) && len > self.buf.capacity() {
+                self.buf.reserve_exact(FULL - self.buf.len());
+            }
             copy::append(&mut self.buf, payload);
         }
         is_short
@@ -149,5 +162,21 @@ mod tests {
         }
         assert_eq!(seen, expected);
         assert!(whole.is_empty());
+    }
+
+    #[test]
+    fn a_buffer_that_small_payloads_have_filled_is_filled_again() {
+        let mut output = Output::default();
+        let mut fill = || {
+            while output.len() < HIGH_WATER {
+                output.buf.extend_from_slice(b"header");
+                output.put_payload(Bytes::from(vec![1; 3_424]));
+            }
+            let buffer = (output.buf.as_ptr(), output.buf.capacity());
+            output.advance(output.len());
+            buffer
+        };
+        let first = fill();
+        assert_eq!((fill(), first.1), (first, FULL));
     }
 }

@@ -64,7 +64,10 @@ pub(crate) enum Ending {
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     first: Bytes,
-    // Few streams have more than one piece that waits.
+    #[allow(
+        clippy::box_collection,
+        reason = "few streams have more than one piece that waits, and all have a queue"
+    )]
     more: Option<Box<VecDeque<Bytes>>>,
     len: usize,
 }
@@ -79,6 +82,14 @@ pub(crate) struct Streams<T> {
     /// Ids that we have reset: what still comes for them is nobody's fault.
     reset: VecDeque<u32>,
     len: usize,
+}
+
+/// Memory of [`Streams`] in which there is none.
+#[derive(Debug)]
+pub(crate) struct SpareStreams<T> {
+    slots: Vec<Stream<T>>,
+    free: Vec<u32>,
+    ids: HashMap<u32, u32, BuildHasherDefault<IdHasher>>,
 }
 
 /// Where an id stands.
@@ -97,6 +108,9 @@ pub(crate) enum Place {
 pub(crate) struct IdHasher(u64);
 
 const RESET_BY_US: u32 = u32::MAX;
+
+/// Places that are lent to the next connection; of more than these few have a use.
+const MAX_SPARE: usize = 64;
 
 /// The id of no stream.
 const VACANT: u32 = 0;
@@ -221,6 +235,12 @@ impl<T: Default> Streams<T> {
     /// A stream that nothing has happened on.
     pub(crate) fn insert(&mut self, id: u32) -> (Key, &mut Stream<T>) {
         let slot = self.free.pop().unwrap_or_else(|| {
+            let places = self.slots.len();
+            if places == self.slots.capacity() {
+                // By little: they are large, and most connections have few.
+                let more = (places / 4).clamp(1, 16).max(places / 16);
+                self.slots.reserve_exact(more);
+            }
             self.slots.push(Stream::vacant());
             (self.slots.len() - 1) as u32
         });
@@ -311,6 +331,21 @@ impl<T: Default> Streams<T> {
             })
     }
 
+    /// Exchanges the memory of streams that are gone for other such memory.
+    pub(crate) fn exchange(&mut self, spare: &mut SpareStreams<T>) {
+        if self.len > 0 {
+            return;
+        }
+        std::mem::swap(&mut self.slots, &mut spare.slots);
+        std::mem::swap(&mut self.free, &mut spare.free);
+        if self.ids.is_empty() {
+            std::mem::swap(&mut self.ids, &mut spare.ids);
+        }
+        if spare.slots.len() > MAX_SPARE {
+            *spare = SpareStreams::default();
+        }
+    }
+
     /// Gives memory back that many streams at once have needed.
     pub(crate) fn trim(&mut self) {
         if self.len == 0 {
@@ -318,6 +353,16 @@ impl<T: Default> Streams<T> {
             self.free = Vec::new();
             self.ids.shrink_to_fit();
             self.reset.shrink_to_fit();
+        }
+    }
+}
+
+impl<T> Default for SpareStreams<T> {
+    fn default() -> Self {
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            ids: HashMap::default(),
         }
     }
 }

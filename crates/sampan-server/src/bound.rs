@@ -7,7 +7,7 @@ mod stop;
 mod workers;
 
 pub(crate) use accept::{Accepted, Opened, connections};
-pub(crate) use served::Served;
+pub(crate) use served::{Io, Served};
 
 use crate::{
     Error,
@@ -15,6 +15,7 @@ use crate::{
     error::Kind,
     health::Health,
     probe::Probe,
+    secure::Secure,
 };
 use accept::Acceptor;
 use futures_util::{
@@ -22,13 +23,12 @@ use futures_util::{
     future::{join, join_all, pending},
     stream,
 };
-use sampan_transport::{Address, Listener, Protocols, ServeSettings, ServerTls};
+use sampan_transport::{Address, Listener, Protocols, ServeSettings};
 use served::Setup;
 use std::{future::Future, pin::pin, sync::Arc, task::Poll, time::Duration};
-use stop::{Phase, Stop};
+use stop::{Phase, Phases, Stop};
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::watch,
     time::{Instant, sleep_until},
 };
 use workers::Team;
@@ -49,7 +49,7 @@ pub(crate) struct Core {
     pub(crate) probe: Probe,
     pub(crate) health: Health,
     pub(crate) connections: ServeSettings,
-    pub(crate) tls: Option<ServerTls>,
+    pub(crate) tls: Option<Arc<dyn Secure>>,
     pub(crate) max_connections: usize,
     /// Threads that serve, the caller's with them, where its runtime has no more.
     pub(crate) workers: usize,
@@ -100,7 +100,7 @@ impl BoundServer {
     /// [workers](crate::Server::workers) too.
     ///
     /// # Errors
-    /// When signals cannot be watched or a worker cannot be started.
+    /// When signals cannot be watched.
     ///
     /// # Panics
     /// When a worker has panicked, with the same payload.
@@ -115,7 +115,7 @@ impl BoundServer {
     /// signals alone.
     ///
     /// # Errors
-    /// When a worker cannot be started.
+    /// None today.
     ///
     /// # Panics
     /// When a worker has panicked, with the same payload.
@@ -173,13 +173,12 @@ impl Core {
     where
         I: Stream<Item = Accepted>,
     {
-        let (phase, stop) = Stop::channel();
+        let (phases, stop) = Stop::channel();
         let setup = Arc::new(Setup {
             settings: self.connections.clone(),
             tls: self.tls.clone(),
         });
-        let (team, mut ends) =
-            Team::start(self.workers, &self.served, &setup, &stop).map_err(Kind::Worker)?;
+        let (team, mut ends) = Team::new(self.workers, &self.served, &setup, &stop);
         let acceptor = Acceptor::new(&self.served, setup, &team, self.max_connections);
         let team = Arc::new(team);
         let acceptors: Vec<_> = incoming
@@ -205,19 +204,19 @@ impl Core {
                 }
             };
             if let Some(step) = step {
-                self.take(step, &phase, &acceptor).await;
+                self.take(step, &phases, &acceptor).await;
                 if step == Step::Abort {
                     give_up_at = Some(Instant::now() + ABORT_LIMIT);
                 }
             }
         }
-        if *phase.borrow() != Phase::Serving {
+        if phases.now() != Phase::Serving {
             tracing::info!(target: "sampan", "the drain is over");
         }
         Ok(())
     }
 
-    async fn take(&self, step: Step, phase: &watch::Sender<Phase>, acceptor: &Acceptor) {
+    async fn take(&self, step: Step, phases: &Phases, acceptor: &Acceptor) {
         match step {
             Step::ReportNotServing => {
                 let (lame_duck, cap) = (self.lame_duck, self.drain_timeout);
@@ -228,7 +227,7 @@ impl Core {
             Step::StopAccepting => {
                 tracing::info!(target: "sampan", "no more connections are accepted");
                 self.health.end_watches().await;
-                phase.send_replace(Phase::Draining);
+                phases.enter(Phase::Draining);
             }
             Step::Abort => {
                 let connections = acceptor.open_connections();
@@ -242,7 +241,7 @@ impl Core {
                         "the drain was cut short: {connections} connections aborted"
                     ),
                 }
-                phase.send_replace(Phase::Aborting);
+                phases.enter(Phase::Aborting);
             }
         }
     }

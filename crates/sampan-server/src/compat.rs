@@ -14,14 +14,12 @@ pub use router::Router;
 pub use sampan_transport::{Certificate, Identity};
 pub use tls::ServerTlsConfig;
 
-use crate::{BoxError, Error, Routes, config::receive_budget, error::Kind};
+use crate::{BoxError, Error, Routes, config::receive_budget, secure::Wanted};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body as HttpBody;
-use sampan_transport::{
-    Http2Settings, ListenSettings, Protocols, ServeSettings, ServerTls, ServerTlsSettings,
-    TcpKeepalive,
-};
+use sampan_container::Grant;
+use sampan_transport::{Http2Settings, ListenSettings, Protocols, ServeSettings, TcpKeepalive};
 use std::{convert::Infallible, time::Duration};
 use tonic::{body::Body, server::NamedService};
 use tower_layer::{Identity as NoLayer, Stack};
@@ -41,7 +39,7 @@ pub struct Server<L = NoLayer> {
     max_age: Option<Duration>,
     max_age_grace: Option<Duration>,
     http2: Http2Settings,
-    tls: Option<ServerTlsSettings>,
+    tls: Option<Wanted>,
     user: L,
 }
 
@@ -84,11 +82,11 @@ impl<L> Server<L> {
     /// # Errors
     /// When there is no identity, or a certificate or key cannot be read.
     pub fn tls_config(self, config: ServerTlsConfig) -> Result<Self, Error> {
-        let settings = config.into_settings()?;
+        let wanted = Wanted::tls(config.into_settings()?);
         // Read now, so that a wrong one is told here.
-        ServerTls::new(&settings, Protocols::Http2).map_err(Kind::Tls)?;
+        wanted.make(Protocols::Http2)?;
         Ok(Self {
-            tls: Some(settings),
+            tls: Some(wanted),
             ..self
         })
     }
@@ -335,13 +333,13 @@ impl<L> Server<L> {
         }
     }
 
-    fn connections(&self) -> ServeSettings {
+    fn connections(&self, granted: Grant) -> ServeSettings {
         ServeSettings {
             protocols: self.protocols(),
             http2: self.http2.clone(),
             max_age: self.max_age,
             max_age_grace: self.max_age_grace,
-            receive_budget: receive_budget(),
+            receive_budget: receive_budget(granted),
             ..ServeSettings::default()
         }
     }

@@ -3,9 +3,10 @@
 mod env;
 mod value;
 
+use crate::secure::Secure;
 use sampan_container::{Grant, Plan};
-use sampan_transport::{Address, ListenSettings, MemoryBudget, ServeSettings, ServerTls};
-use std::{fmt, net::TcpListener, time::Duration};
+use sampan_transport::{Address, ListenSettings, MemoryBudget, ServeSettings};
+use std::{fmt, net::TcpListener, sync::Arc, time::Duration};
 
 pub(crate) use env::{log_filter, probe_for_health};
 
@@ -23,7 +24,8 @@ pub(crate) struct Config {
     pub(crate) longest_call: Option<Duration>,
     pub(crate) sockets: ListenSettings,
     pub(crate) connections: ServeSettings,
-    pub(crate) tls: Option<ServerTls>,
+    pub(crate) tls: Option<Arc<dyn Secure>>,
+    pub(crate) granted: Grant,
 }
 
 #[derive(Debug)]
@@ -117,7 +119,7 @@ pub const ENVIRONMENT: &[EnvironmentKey] = &[
     key(
         "SAMPAN_LOG",
         "info",
-        "what is logged, as tracing's filters say it; RUST_LOG if not set",
+        "what is logged: a level, or levels by module, as in info,sampan=debug; RUST_LOG if not set",
     ),
 ];
 
@@ -140,7 +142,7 @@ pub(crate) struct ConfigError {
 impl Config {
     /// What the container grants, and what was asked for instead.
     pub(crate) fn plan(&self) -> Plan {
-        let granted = Plan::new(Grant::of_this_process());
+        let granted = Plan::new(self.granted);
         Plan {
             max_connections: self.max_connections.unwrap_or(granted.max_connections),
             workers: self.workers.unwrap_or(granted.workers),
@@ -150,15 +152,18 @@ impl Config {
 }
 
 /// What messages may hold while they arrive: a quarter of the container's memory.
-pub(crate) fn receive_budget() -> MemoryBudget {
+pub(crate) fn receive_budget(granted: Grant) -> MemoryBudget {
     const WITHOUT_A_LIMIT: u64 = 256 << 20;
-    let memory = Grant::of_this_process().memory_bytes;
-    let budget = memory.map_or(WITHOUT_A_LIMIT, |bytes| bytes / 4);
+    let budget = granted
+        .memory_bytes
+        .map_or(WITHOUT_A_LIMIT, |bytes| bytes / 4);
     MemoryBudget::new(usize::try_from(budget).unwrap_or(usize::MAX))
 }
 
 impl Default for Config {
     fn default() -> Self {
+        // Asked once: it is half a hundred system calls.
+        let granted = Grant::of_this_process();
         Self {
             listen: Vec::new(),
             probe: None,
@@ -169,10 +174,11 @@ impl Default for Config {
             longest_call: None,
             sockets: ListenSettings::default(),
             connections: ServeSettings {
-                receive_budget: receive_budget(),
+                receive_budget: receive_budget(granted),
                 ..ServeSettings::default()
             },
             tls: None,
+            granted,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What goes wrong while a server is set up or runs.
 
 use crate::config::ConfigError;
-use sampan_transport::{Address, ListenError, ServerTlsError};
+use sampan_transport::{Address, ListenError};
 use std::{error::Error as StdError, fmt, io};
 
 /// Why a server does not run. Prints the whole chain of causes and a hint, also by `Debug`, so
@@ -19,15 +19,13 @@ pub(crate) enum Kind {
     #[error("cannot take over the listener at {address}")]
     TakeOver { address: Address, source: io::Error },
     #[error(transparent)]
-    Tls(ServerTlsError),
+    Tls(crate::BoxError),
     #[error("the descriptor set given to reflection() cannot be read")]
     Descriptors(#[source] crate::BoxError),
     #[error("cannot watch for signals")]
     Signals(#[source] io::Error),
     #[error("cannot start a runtime")]
     Runtime(#[source] io::Error),
-    #[error("cannot start a worker")]
-    Worker(#[source] io::Error),
     #[error("the TLS settings have no identity")]
     NoIdentity,
 }
@@ -44,11 +42,7 @@ impl Error {
             | Kind::NoIdentity
             | Kind::Tls(_)
             | Kind::Descriptors(_) => true,
-            Kind::Listen(_)
-            | Kind::TakeOver { .. }
-            | Kind::Signals(_)
-            | Kind::Runtime(_)
-            | Kind::Worker(_) => false,
+            Kind::Listen(_) | Kind::TakeOver { .. } | Kind::Signals(_) | Kind::Runtime(_) => false,
         }
     }
 
@@ -59,7 +53,6 @@ impl Error {
             Kind::NoListener => Some("call listen(address), or start from Server::from_env()"),
             Kind::Listen(error) => error.hint(),
             Kind::Descriptors(_) => Some("give it the FILE_DESCRIPTOR_SET of the generated code"),
-            Kind::Worker(_) => Some("fewer workers need fewer threads: set SAMPAN_WORKERS"),
             _ => None,
         }
     }

@@ -14,6 +14,10 @@ pub(crate) struct Health {
     probes: HealthReporter,
 }
 
+/// The name of its service, and its methods.
+pub(crate) const NAME: &str = "grpc.health.v1.Health";
+pub(crate) const METHODS: [&str; 2] = ["Check", "Watch"];
+
 // === impl Health ===
 
 impl Health {

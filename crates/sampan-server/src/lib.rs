@@ -29,6 +29,7 @@ mod reflection;
 mod request;
 mod router;
 mod run;
+mod secure;
 mod server;
 mod stack;
 mod status;

@@ -2,35 +2,97 @@
 
 use crate::{error::Kind, router::Routes};
 use prost::Message;
-use prost_types::FileDescriptorSet;
 use std::collections::HashMap;
 use tonic_reflection::{pb, server::Builder};
+
+/// Encoded descriptor sets, and who reads them. Behind a pointer: a program that gives none has
+/// no reflection in it.
+#[derive(Clone, Debug)]
+pub(crate) struct Descriptors {
+    sets: Vec<&'static [u8]>,
+    read: fn(&mut Routes, &[&'static [u8]]) -> Result<Methods, Kind>,
+}
+
+/// The methods of each service.
+pub(crate) type Methods = HashMap<String, Vec<String>>;
+
+// Of descriptor.proto what is needed to know the methods; the rest is skipped.
+
+#[derive(Message)]
+struct Set {
+    #[prost(message, repeated, tag = "1")]
+    files: Vec<File>,
+}
+
+#[derive(Message)]
+struct File {
+    #[prost(string, tag = "2")]
+    package: String,
+    #[prost(message, repeated, tag = "6")]
+    services: Vec<Service>,
+}
+
+#[derive(Message)]
+struct Service {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(message, repeated, tag = "2")]
+    methods: Vec<Method>,
+}
+
+#[derive(Message)]
+struct Method {
+    #[prost(string, tag = "1")]
+    name: String,
+}
 
 /// Reflection's own services and descriptors.
 const NAMES: [&str; 2] = [
     "grpc.reflection.v1.ServerReflection",
     "grpc.reflection.v1alpha.ServerReflection",
 ];
-pub(crate) const OWN_SETS: [&[u8]; 2] = [
+const OWN_SETS: [&[u8]; 2] = [
     pb::v1::FILE_DESCRIPTOR_SET,
     pb::v1alpha::FILE_DESCRIPTOR_SET,
 ];
 
+// === impl Descriptors ===
+
+impl Descriptors {
+    pub(crate) fn new(set: &'static [u8]) -> Self {
+        Self {
+            sets: vec![set],
+            read,
+        }
+    }
+
+    pub(crate) fn push(&mut self, set: &'static [u8]) {
+        self.sets.push(set);
+    }
+
+    /// Adds server reflection to `routes`, and tells which methods there are.
+    pub(crate) fn read(&self, routes: &mut Routes) -> Result<Methods, Kind> {
+        (self.read)(routes, &self.sets)
+    }
+}
+
+fn read(routes: &mut Routes, sets: &[&'static [u8]]) -> Result<Methods, Kind> {
+    add(routes, sets)?;
+    methods(sets.iter().copied().chain(OWN_SETS))
+}
+
 /// The methods of each service in encoded descriptor sets.
-pub(crate) fn methods<'a>(
-    sets: impl IntoIterator<Item = &'a [u8]>,
-) -> Result<HashMap<String, Vec<String>>, Kind> {
+fn methods<'a>(sets: impl IntoIterator<Item = &'a [u8]>) -> Result<Methods, Kind> {
     let mut services = HashMap::new();
     for set in sets {
-        let set =
-            FileDescriptorSet::decode(set).map_err(|error| Kind::Descriptors(error.into()))?;
-        for file in &set.file {
-            for service in &file.service {
-                let name = match file.package() {
-                    "" => service.name().to_owned(),
-                    package => format!("{package}.{}", service.name()),
+        let set = Set::decode(set).map_err(|error| Kind::Descriptors(error.into()))?;
+        for file in set.files {
+            for service in file.services {
+                let name = match &*file.package {
+                    "" => service.name,
+                    package => format!("{package}.{}", service.name),
                 };
-                let methods = service.method.iter().map(|method| method.name().to_owned());
+                let methods = service.methods.into_iter().map(|method| method.name);
                 services.insert(name, methods.collect());
             }
         }
@@ -40,7 +102,7 @@ pub(crate) fn methods<'a>(
 
 /// Adds server reflection, v1 and v1alpha, over `sets`; both list the services in `routes` and
 /// themselves.
-pub(crate) fn add(routes: &mut Routes, sets: &[&'static [u8]]) -> Result<(), Kind> {
+fn add(routes: &mut Routes, sets: &[&'static [u8]]) -> Result<(), Kind> {
     let mut names: Vec<_> = routes.names().chain(NAMES).collect();
     names.sort_unstable();
     names.dedup();
@@ -66,4 +128,18 @@ pub(crate) fn add(routes: &mut Routes, sets: &[&'static [u8]]) -> Result<(), Kin
     routes.add(builder().build_v1().map_err(invalid)?);
     routes.add(builder().build_v1alpha().map_err(invalid)?);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::health;
+
+    #[test]
+    fn the_methods_of_health_are_those_of_its_descriptors() {
+        let methods = methods([tonic_health::pb::FILE_DESCRIPTOR_SET]).unwrap();
+        let mut of_health = methods[health::NAME].clone();
+        of_health.sort();
+        assert_eq!(of_health, health::METHODS);
+    }
 }

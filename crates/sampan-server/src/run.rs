@@ -13,7 +13,11 @@ use std::{
     process::ExitCode,
     time::Duration,
 };
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{
+    filter::{LevelFilter, Targets},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
 /// Wrong command line or configuration. Source: sysexits.h, EX_USAGE.
 const USAGE: u8 = 64;
@@ -109,14 +113,19 @@ fn print(text: &str) -> ExitCode {
 /// Logs to standard error, unless the program has set up a log of its own.
 fn start_log() {
     let filter = log_filter();
-    let (filter, fault) = match EnvFilter::try_new(&filter) {
+    let (filter, fault) = match filter.parse::<Targets>() {
         Ok(filter) => (filter, None),
-        Err(error) => (EnvFilter::new("info"), Some(error)),
+        Err(error) => {
+            let info = Targets::new().with_default(LevelFilter::INFO);
+            (info, Some(error))
+        }
     };
     let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_max_level(LevelFilter::TRACE)
         .with_ansi(io::IsTerminal::is_terminal(&io::stderr()))
-        .with_writer(io::stderr);
+        .with_writer(io::stderr)
+        .finish()
+        .with(filter);
     if log.try_init().is_ok()
         && let Some(error) = fault
     {

@@ -5,10 +5,11 @@ use crate::{
     bound::{Core, Served},
     config::{Config, Listen},
     error::Kind,
-    health::Health,
+    health::{self, Health},
     probe::Probe,
-    reflection,
+    reflection::{Descriptors, Methods},
     router::Routes,
+    secure,
     stack::{Calls, StackSettings},
 };
 use bytes::Bytes;
@@ -17,8 +18,7 @@ use http_body::Body as HttpBody;
 use prometheus_client::registry::Registry;
 use sampan_middleware::metrics::ServerMetrics;
 use sampan_transport::{
-    Address, Http2Settings, Incoming, ListenSettings, Listener, Protocols, ServerTls,
-    ServerTlsSettings,
+    Address, Http2Settings, Incoming, ListenSettings, Listener, Protocols, ServerTlsSettings,
 };
 use std::{convert::Infallible, time::Duration};
 use tonic::{body::Body, server::NamedService};
@@ -33,7 +33,7 @@ use tower_service::Service;
 pub struct Server<L = Identity> {
     config: Config,
     routes: Routes,
-    descriptors: Vec<&'static [u8]>,
+    descriptors: Option<Descriptors>,
     user: L,
 }
 
@@ -68,7 +68,7 @@ impl Server {
         Self {
             config,
             routes: Routes::default(),
-            descriptors: Vec::new(),
+            descriptors: None,
             user: Identity::new(),
         }
     }
@@ -106,7 +106,10 @@ impl<L> Server<L> {
     /// The descriptors also tell metrics and hints which methods there are.
     #[must_use]
     pub fn reflection(mut self, descriptors: &'static [u8]) -> Self {
-        self.descriptors.push(descriptors);
+        match &mut self.descriptors {
+            Some(all) => all.push(descriptors),
+            none => *none = Some(Descriptors::new(descriptors)),
+        }
         self
     }
 
@@ -234,7 +237,7 @@ impl<L> Server<L> {
     /// When a certificate or the key cannot be read, or they do not fit.
     pub fn tls(mut self, settings: &ServerTlsSettings) -> Result<Self, Error> {
         let protocols = self.config.connections.protocols;
-        self.config.tls = Some(ServerTls::new(settings, protocols).map_err(Kind::Tls)?);
+        self.config.tls = Some(secure::tls(settings, protocols)?);
         Ok(self)
     }
 
@@ -281,12 +284,7 @@ impl<L> Server<L> {
         };
         let metrics = settings.metrics.clone();
         let stack = Calls::new(self.user.layer(self.routes), settings);
-        bind(
-            self.config,
-            Served::new(stack, Some(metrics)),
-            registry,
-            health,
-        )
+        bind(self.config, Served::http2(stack, metrics), registry, health)
     }
 
     /// Like [`serve`](Self::serve), but every request, HTTP/1.1 or HTTP/2, goes to `service`:
@@ -337,17 +335,15 @@ impl<L> Server<L> {
 
     /// Adds health and, when asked for, reflection. Gives the names of the methods known.
     fn complete_routes(&mut self, health: &Health) -> Result<Vec<String>, Error> {
-        const HEALTH: &str = "grpc.health.v1.Health";
-        if !self.routes.contains(HEALTH) {
+        if !self.routes.contains(health::NAME) {
             self.routes.add(health.for_calls());
         }
-        let mut sets = self.descriptors.clone();
-        if !sets.is_empty() {
-            reflection::add(&mut self.routes, &sets)?;
-            sets.extend(reflection::OWN_SETS);
-        }
-        sets.push(tonic_health::pb::FILE_DESCRIPTOR_SET);
-        let methods = reflection::methods(sets)?;
+        let mut methods = match &self.descriptors {
+            Some(descriptors) => descriptors.read(&mut self.routes)?,
+            None => Methods::new(),
+        };
+        let of_health = health::METHODS.map(str::to_owned);
+        methods.insert(health::NAME.to_owned(), of_health.into());
         self.routes.set_methods(&methods);
         let is_served = |name: &String| self.routes.contains(name);
         let served = methods.iter().filter(|(service, _)| is_served(service));

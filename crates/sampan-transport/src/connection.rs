@@ -143,10 +143,13 @@ impl Connection {
     /// # Cancel safety
     /// Dropping the future loses nothing.
     pub fn closed(&self) -> impl Future<Output = ()> + Send + use<> {
-        let mut closed = self.handle.shared.closed.subscribe();
+        let closed = self.handle.shared.closed.as_ref();
+        let closed = closed.map(tokio::sync::watch::Sender::subscribe);
         async move {
-            // Its sender goes with the connection.
-            let _ = closed.wait_for(|closed| *closed).await;
+            if let Some(mut closed) = closed {
+                // Its sender goes with the connection.
+                let _ = closed.wait_for(|closed| *closed).await;
+            }
         }
     }
 

@@ -16,22 +16,32 @@ use std::{collections::VecDeque, task::Waker};
 /// length, and the rest follows when it is all there.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
-    chunks: Chunks,
-    end: Option<End>,
+    /// Nearly always all that there is.
+    first: Option<Bytes>,
+    end: Option<Kept>,
     pub(crate) reader: Option<Waker>,
-    partial: Option<Box<Partial>>,
+    rare: Option<Box<Rare>>,
     is_grpc: bool,
     /// Nobody reads any more: what comes is dropped.
     is_closed: bool,
+}
+
+/// What most streams never need.
+#[derive(Debug, Default)]
+struct Rare {
+    /// Chunks after the first.
+    more: VecDeque<Bytes>,
+    partial: Option<Partial>,
     /// Of long messages that were not read yet, in their order.
     reserved: VecDeque<Reserved>,
 }
 
-/// Chunks in their order; nearly always none or one.
-#[derive(Debug, Default)]
-struct Chunks {
-    first: Option<Bytes>,
-    more: VecDeque<Bytes>,
+/// An end, as small as most are.
+#[derive(Debug)]
+enum Kept {
+    Data,
+    Ok,
+    Other(Box<End>),
 }
 
 /// How a body has ended.
@@ -59,7 +69,7 @@ pub(crate) enum Failure {
 }
 
 /// A message of which some has come.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Partial {
     bytes: BytesMut,
     /// Of the message without its prefix; None until the prefix is here.
@@ -120,52 +130,95 @@ impl Inbox {
             return Wish::Nothing;
         }
         if !self.is_grpc {
-            self.chunks.push(data);
+            self.push_chunk(data);
             return Wish::Nothing;
         }
         let mut data = data;
-        if let Some(partial) = &mut self.partial {
-            if let Err(wish) = partial.fill(&mut data, &mut self.chunks, budget) {
-                return self.no_memory(wish);
+        if self.partial().is_some() {
+            if let Err(len) = self.fill(&mut data, budget) {
+                return self.no_memory(len);
             }
-            if !partial.is_whole() {
+            if !self.finish_partial() {
                 return self.wish();
             }
-            self.finish_partial();
         }
         let whole = whole_messages(&data);
         if whole > 0 {
             let rest = data.split_off(whole);
-            self.chunks.push(std::mem::replace(&mut data, rest));
+            self.push_chunk(std::mem::replace(&mut data, rest));
         }
         if data.is_empty() {
             return Wish::Nothing;
         }
-        let mut partial = Box::new(Partial {
-            bytes: BytesMut::new(),
-            len: None,
-            is_ahead: false,
-            lent: 0,
-            reserved: None,
-        });
-        if let Err(len) = partial.fill(&mut data, &mut self.chunks, budget) {
+        self.rare_mut().partial = Some(Partial::default());
+        if let Err(len) = self.fill(&mut data, budget) {
             return self.no_memory(len);
         }
-        self.partial = Some(partial);
         self.wish()
     }
 
-    fn finish_partial(&mut self) {
-        if let Some(partial) = self.partial.take() {
-            self.reserved.extend(partial.reserved);
-            self.chunks.push(partial.bytes.freeze());
+    fn rare_mut(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    fn partial(&self) -> Option<&Partial> {
+        self.rare.as_ref()?.partial.as_ref()
+    }
+
+    fn partial_mut(&mut self) -> Option<&mut Partial> {
+        self.rare.as_mut()?.partial.as_mut()
+    }
+
+    /// The error is the length for which there is no memory.
+    fn fill(&mut self, data: &mut Bytes, budget: &MemoryBudget) -> Result<(), usize> {
+        let Some(partial) = self.partial_mut() else {
+            return Ok(());
+        };
+        if let Some(ahead) = partial.fill(data, budget)? {
+            self.push_chunk(ahead);
         }
+        Ok(())
+    }
+
+    /// Hands the message over that is coming, if it is whole.
+    fn finish_partial(&mut self) -> bool {
+        let Some(rare) = &mut self.rare else {
+            return false;
+        };
+        let Some(partial) = rare.partial.take_if(|partial| partial.is_whole()) else {
+            return false;
+        };
+        rare.reserved.extend(partial.reserved);
+        self.push_chunk(partial.bytes.freeze());
+        true
+    }
+
+    fn push_chunk(&mut self, data: Bytes) {
+        if data.is_empty() {
+            return;
+        }
+        if self.first.is_none() {
+            self.first = Some(data);
+            return;
+        }
+        let more = &mut self.rare_mut().more;
+        // Many small ones would cost more than they carry.
+        if data.len() < SMALL
+            && let Some(last) = more.back_mut()
+            && last.len() < SMALL
+        {
+            let mut joined = BytesMut::from(std::mem::take(last));
+            joined.extend_from_slice(&data);
+            *last = joined.freeze();
+            return;
+        }
+        more.push_back(data);
     }
 
     /// The message that is coming, to read at most `most` more bytes to its end, and how many
     /// there is room for. None where little would be gained.
     pub(crate) fn lend(&mut self, most: usize) -> Option<(BytesMut, usize)> {
-        let partial = self.partial.as_mut()?;
+        let partial = self.partial_mut()?;
         partial.len?;
         let most = most.min(partial.missing());
         if most < WORTH_LENDING {
@@ -181,16 +234,12 @@ impl Inbox {
     /// Takes back what was [lent](Self::lend). Whether the message is whole.
     pub(crate) fn take_back(&mut self, bytes: BytesMut) -> bool {
         // Gone: the stream was closed or failed meanwhile.
-        let Some(partial) = &mut self.partial else {
+        let Some(partial) = self.partial_mut() else {
             return false;
         };
         partial.lent = 0;
         partial.bytes = bytes;
-        let is_whole = partial.is_whole();
-        if is_whole {
-            self.finish_partial();
-        }
-        is_whole
+        self.finish_partial()
     }
 
     fn no_memory(&mut self, len: usize) -> Wish {
@@ -203,18 +252,22 @@ impl Inbox {
         if self.end.is_some() {
             return;
         }
-        if let Some(partial) = self.partial.take()
+        let partial = self.rare.as_mut().and_then(|rare| rare.partial.take());
+        if let Some(partial) = partial
             && !matches!(end, End::Failed(_))
         {
             // A message that was cut short: whoever reads it says so.
-            self.chunks.push(partial.into_rest());
+            self.push_chunk(partial.bytes.freeze());
         }
-        self.end = Some(end);
+        self.end = Some(end.into());
     }
 
-    pub(crate) const fn failure(&self) -> Option<&Failure> {
+    pub(crate) fn failure(&self) -> Option<&Failure> {
         match &self.end {
-            Some(End::Failed(failure)) => Some(failure),
+            Some(Kept::Other(end)) => match &**end {
+                End::Failed(failure) => Some(failure),
+                _ => None,
+            },
             _ => None,
         }
     }
@@ -225,19 +278,22 @@ impl Inbox {
         if self.failure().is_some() {
             return None;
         }
-        let chunk = self.chunks.pop()?;
-        if chunk.len() >= LONG {
-            self.reserved.pop_front();
+        let chunk = self.first.take()?;
+        if let Some(rare) = &mut self.rare {
+            self.first = rare.more.pop_front();
+            if chunk.len() >= LONG {
+                rare.reserved.pop_front();
+            }
         }
         Some(chunk)
     }
 
     /// The end, once all chunks are read.
     pub(crate) fn take_end(&mut self) -> Option<End> {
-        if self.chunks.first.is_some() && self.failure().is_none() {
+        if self.first.is_some() && self.failure().is_none() {
             return None;
         }
-        self.end.take()
+        self.end.take().map(End::from)
     }
 
     /// All of it in one piece with its end, when it has all come and did not fail.
@@ -245,15 +301,15 @@ impl Inbox {
         if self.failure().is_some() {
             return None;
         }
-        let end = self.end.take()?;
-        let first = self.chunks.first.take().unwrap_or_default();
-        if self.chunks.more.is_empty() {
+        let end = self.end.take()?.into();
+        let first = self.first.take().unwrap_or_default();
+        let more = self.rare.as_mut().map(|rare| &mut rare.more);
+        let Some(more) = more.filter(|more| !more.is_empty()) else {
             return Some((first, end));
-        }
-        let len = self.chunks.more.iter().map(Bytes::len).sum();
+        };
         let mut all = BytesMut::from(first);
-        all.reserve(len);
-        for more in self.chunks.more.drain(..) {
+        all.reserve(more.iter().map(Bytes::len).sum());
+        for more in more.drain(..) {
             copy::append(&mut all, &more);
         }
         Some((all.freeze(), end))
@@ -263,9 +319,9 @@ impl Inbox {
     /// reader gives nothing back before. Of a long one, only once its reader has its prefix and
     /// may refuse it.
     pub(crate) fn wish(&self) -> Wish {
-        match &self.partial {
+        match self.partial() {
             Some(partial) if partial.len.is_some() => {
-                if partial.is_ahead && self.chunks.first.is_some() {
+                if partial.is_ahead && self.first.is_some() {
                     return Wish::Nothing;
                 }
                 Wish::Expect(partial.missing())
@@ -278,9 +334,8 @@ impl Inbox {
     pub(crate) fn close(&mut self) {
         self.is_closed = true;
         self.reader = None;
-        self.chunks = Chunks::default();
-        self.partial = None;
-        self.reserved = VecDeque::new();
+        self.first = None;
+        self.rare = None;
     }
 }
 
@@ -301,23 +356,20 @@ fn whole_messages(data: &[u8]) -> usize {
 // === impl Partial ===
 
 impl Partial {
-    /// Takes what belongs to this message. The error is the length for which there is no memory.
-    fn fill(
-        &mut self,
-        data: &mut Bytes,
-        chunks: &mut Chunks,
-        budget: &MemoryBudget,
-    ) -> Result<(), usize> {
+    /// Takes what belongs to this message, and gives what goes ahead of it. The error is the length
+    /// for which there is no memory.
+    fn fill(&mut self, data: &mut Bytes, budget: &MemoryBudget) -> Result<Option<Bytes>, usize> {
+        let mut ahead = None;
         if self.len.is_none() {
             let take = data.len().min(PREFIX - self.bytes.len());
             self.bytes.extend_from_slice(&data.split_to(take));
             let Some(&[_, a, b, c, d]) = self.bytes.first_chunk::<PREFIX>() else {
-                return Ok(());
+                return Ok(None);
             };
             let len = u32::from_be_bytes([a, b, c, d]) as usize;
             if len >= LONG {
                 self.reserved = Some(budget.reserve(len).ok_or(len)?);
-                chunks.push(self.bytes.split().freeze());
+                ahead = Some(self.bytes.split().freeze());
                 self.is_ahead = true;
             }
             self.len = Some(len);
@@ -329,7 +381,7 @@ impl Partial {
             copy::append(&mut self.bytes, &data[..take]);
             *data = data.split_off(take);
         }
-        Ok(())
+        Ok(ahead)
     }
 
     /// For `len` bytes at least. Not for all that was announced: a length alone costs its sender
@@ -352,44 +404,27 @@ impl Partial {
     fn is_whole(&self) -> bool {
         self.len.is_some() && self.missing() == 0
     }
+}
 
-    fn into_rest(self) -> Bytes {
-        self.bytes.freeze()
+// === impl Kept ===
+
+impl From<End> for Kept {
+    fn from(end: End) -> Self {
+        match end {
+            End::Data => Self::Data,
+            End::Trailers(Trailers::Ok) => Self::Ok,
+            other => Self::Other(Box::new(other)),
+        }
     }
 }
 
-// === impl Chunks ===
-
-impl Chunks {
-    fn push(&mut self, data: Bytes) {
-        if data.is_empty() {
-            return;
+impl From<Kept> for End {
+    fn from(kept: Kept) -> Self {
+        match kept {
+            Kept::Data => Self::Data,
+            Kept::Ok => Self::Trailers(Trailers::Ok),
+            Kept::Other(end) => *end,
         }
-        if self.first.is_none() {
-            self.first = Some(data);
-            return;
-        }
-        // Many small ones would cost more than they carry.
-        if data.len() < SMALL
-            && let Some(last) = self.more.pop_back()
-        {
-            if last.len() < SMALL {
-                let mut joined = BytesMut::from(last);
-                joined.extend_from_slice(&data);
-                self.more.push_back(joined.freeze());
-            } else {
-                self.more.push_back(last);
-                self.more.push_back(data);
-            }
-            return;
-        }
-        self.more.push_back(data);
-    }
-
-    fn pop(&mut self) -> Option<Bytes> {
-        let next = self.first.take()?;
-        self.first = self.more.pop_front();
-        Some(next)
     }
 }
 
@@ -477,5 +512,10 @@ mod tests {
         inbox.close();
         assert!(!inbox.take_back(lent));
         assert!(inbox.pop().is_none());
+    }
+
+    #[test]
+    fn an_inbox_is_small() {
+        assert!(size_of::<Inbox>() <= 96, "{}", size_of::<Inbox>());
     }
 }

@@ -36,6 +36,7 @@ pub use preface::Spoken;
 pub use rustls_pki_types::CertificateDer;
 pub use serve::{
     Http2Settings, Protocols, ResponseBody, ServeError, ServeSettings, serve_connection,
+    serve_http2,
 };
 pub use socket::TcpSettings;
 pub use tls::{Certificate, ClientTls, Identity, TlsError};

@@ -7,6 +7,7 @@ pub(crate) use self::watchdog::{Activity, Verdict, Watchdog};
 
 use crate::{Incoming, MemoryBudget, PeerInfo, http2};
 use bytes::{Bytes, BytesMut};
+use futures_util::future::Either;
 use http_body_util::{
     Empty, Full,
     combinators::{BoxBody, UnsyncBoxBody},
@@ -135,13 +136,13 @@ impl<E> ResponseBody for UnsyncBoxBody<Bytes, E> {}
 ///
 /// # Panics
 /// Outside a tokio runtime with time.
-pub async fn serve_connection<IO, S, B>(
+pub fn serve_connection<IO, S, B, D>(
     mut io: IO,
     peer: PeerInfo,
     service: S,
     settings: &ServeSettings,
-    drain: impl Future<Output = ()>,
-) -> Result<(), ServeError>
+    drain: D,
+) -> impl Future<Output = Result<(), ServeError>>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: Service<http::Request<Incoming>, Response = http::Response<B>> + Clone + Send + 'static,
@@ -149,23 +150,58 @@ where
     S::Error: Into<BoxError>,
     B: ResponseBody + Send + 'static,
     B::Error: Into<BoxError>,
+    D: Future<Output = ()>,
 {
-    let mut first = BytesMut::new();
-    if settings.protocols == Protocols::Http1AndHttp2 {
+    if settings.protocols == Protocols::Http2 {
+        return Either::Left(serve_http2(io, peer, service, settings, drain));
+    }
+    // In a box: HTTP/2 is not to pay for its size.
+    Either::Right(Box::pin(async move {
+        let mut first = BytesMut::new();
         let limit = settings.preface_timeout;
         let spoken = tokio::time::timeout(limit, first_bytes(&mut io, &mut first)).await;
         match spoken.map_err(|_| ServeError::PrefaceTimeout(limit))? {
-            Err(error) => return Err(ServeError::Broken(error.into())),
-            Ok(FirstBytes::None) => return Ok(()),
+            Err(error) => Err(ServeError::Broken(error.into())),
+            Ok(FirstBytes::None) => Ok(()),
             Ok(FirstBytes::Http1) => {
-                // In a box: HTTP/2 is not to pay for its size.
                 let served = http1::serve(io, first, peer, service, settings, drain);
-                return Box::pin(served).await;
+                Box::pin(served).await
             }
-            Ok(FirstBytes::Http2) => {}
+            Ok(FirstBytes::Http2) => {
+                http2::server::serve(io, first, peer, service, settings, drain).await
+            }
         }
-    }
-    http2::server::serve(io, first, peer, service, settings, drain).await
+    }))
+}
+
+/// As [`serve_connection`], over HTTP/2 alone: [`ServeSettings::protocols`] is not looked at. A
+/// program that calls nothing else has no HTTP/1 in it.
+///
+/// # Errors
+/// When the connection did not end well. Calls on it have been dropped.
+///
+/// # Cancel safety
+/// Dropping the future closes the connection at once and drops its handlers.
+///
+/// # Panics
+/// Outside a tokio runtime with time.
+pub fn serve_http2<IO, S, B, D>(
+    io: IO,
+    peer: PeerInfo,
+    service: S,
+    settings: &ServeSettings,
+    drain: D,
+) -> impl Future<Output = Result<(), ServeError>> + use<IO, S, B, D>
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Service<http::Request<Incoming>, Response = http::Response<B>> + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Into<BoxError>,
+    B: ResponseBody + Send + 'static,
+    B::Error: Into<BoxError>,
+    D: Future<Output = ()>,
+{
+    http2::server::serve(io, BytesMut::new(), peer, service, settings, drain)
 }
 
 enum FirstBytes {

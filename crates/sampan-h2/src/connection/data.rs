@@ -291,8 +291,10 @@ mod tests {
     }
 
     fn server() -> Connection<()> {
-        let mut settings = Settings::default();
-        settings.max_frame_bytes = 128 << 10;
+        let settings = Settings {
+            max_frame_bytes: 128 << 10,
+            ..Settings::default()
+        };
         Connection::new(Role::Server, settings)
     }
 

@@ -64,7 +64,7 @@ impl<T: Default> Connection<T> {
             depends_on_itself,
             block: Vec::new(),
         };
-        self.assembly = Some(assembly);
+        self.assembly = Some(Box::new(assembly));
         self.add_fragment(block)
     }
 

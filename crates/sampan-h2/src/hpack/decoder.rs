@@ -131,10 +131,11 @@ impl Decoder {
         let bytes = name.len() + value.len() + FIELD_OVERHEAD_BYTES;
         let wanted = count(decoded, bytes, self.max_list_bytes);
         if indexed && bytes <= self.table.max_bytes {
-            let field = Field::new(name, Bytes::copy_from_slice(value));
             if wanted {
-                decoded.store(&field);
+                // Copied, not shared: what is shared takes more memory, and a table stays.
+                decoded.store_owned(Field::new(name.clone(), octets(value)));
             }
+            let field = Field::new(name, octets(value));
             self.table.insert(Entry { field, bytes });
             return Ok(());
         }
@@ -143,13 +144,23 @@ impl Decoder {
             self.table.evict_to(0);
         }
         if wanted {
-            let mut field = Field::new(name, Bytes::copy_from_slice(value));
+            let mut field = Field::new(name, octets(value));
             if first & 0x10 != 0 && !indexed {
                 field.set_sensitive();
             }
             decoded.store_owned(field);
         }
         Ok(())
+    }
+}
+
+/// What every request of gRPC says is not copied.
+#[inline]
+fn octets(value: &[u8]) -> Bytes {
+    match value {
+        b"trailers" => Bytes::from_static(b"trailers"),
+        b"application/grpc" => Bytes::from_static(b"application/grpc"),
+        _ => Bytes::copy_from_slice(value),
     }
 }
 
@@ -234,6 +245,11 @@ impl Table {
     fn insert(&mut self, entry: Entry) {
         self.evict_to(self.max_bytes - entry.bytes);
         self.bytes += entry.bytes;
+        let len = self.entries.len();
+        if len == self.entries.capacity() {
+            // By half: most tables have few entries, and stay as they are.
+            self.entries.reserve_exact((len / 2).max(4));
+        }
         self.entries.push_front(entry);
         self.generation += 1;
     }

@@ -33,16 +33,18 @@ pub struct Encoder {
     wasted: [u8; WASTE_CLASSES],
     generation: u64,
     /// For each class of indices, what followed when a field was last sent as one of them.
-    followers: [u32; FOLLOWER_CLASSES],
+    followers: [Token; FOLLOWER_CLASSES],
     /// The class of the last indexed field; the last class is that of a block's beginning.
     class: usize,
 }
 
 const FOLLOWER_CLASSES: usize = 49;
 const BEGINNING: usize = 48;
-/// Below it are the indices of the static table, from it on the numbers of dynamic entries. A
-/// guess is only ever a guess: that numbers wrap does no harm.
-const FIRST_DYNAMIC: u32 = STATIC_ENTRIES as u32 + 1;
+
+/// An index of the static table or, from this value on, the end of a dynamic entry's number. A
+/// guess is only ever a guess: that another entry may end alike does no harm.
+type Token = u16;
+const DYNAMIC: Token = 1 << 15;
 
 const WASTE_CLASSES: usize = 32;
 /// After so many wasted entries a class of names is no longer indexed …
@@ -192,7 +194,7 @@ impl Encoder {
         let field_hash = narrow(hash(name_hash, value));
         let token = if let Some(age) = self.index.find_field(field_hash, name, value) {
             integer::encode(STATIC_ENTRIES + 1 + age, 7, 0x80, out);
-            FIRST_DYNAMIC.wrapping_add(self.index.number(age))
+            dynamic(self.index.number(age))
         } else {
             self.add(name_hash, field_hash, name, value, out)
         };
@@ -220,12 +222,15 @@ impl Encoder {
 
     /// The index of what `token` names, if it is this field.
     #[inline]
-    fn check(&mut self, token: u32, name: &[u8], value: &[u8]) -> Option<usize> {
-        if token < FIRST_DYNAMIC {
-            let index = token as usize;
+    fn check(&mut self, token: Token, name: &[u8], value: &[u8]) -> Option<usize> {
+        if token < DYNAMIC {
+            let index = usize::from(token);
             return static_table::is(index, name, value).then_some(index);
         }
-        let age = self.index.is(token - FIRST_DYNAMIC, name, value)?;
+        let newest = self.index.number(0);
+        let age = dynamic(newest).wrapping_sub(token) & !DYNAMIC;
+        let number = self.index.number(usize::from(age));
+        let age = self.index.is(number, name, value)?;
         Some(STATIC_ENTRIES + 1 + age)
     }
 
@@ -237,13 +242,13 @@ impl Encoder {
         name: &[u8],
         value: &[u8],
         out: &mut Vec<u8>,
-    ) -> u32 {
+    ) -> Token {
         let static_name = static_table::find_name(name_hash, name);
         if let Some(first) = static_name
             && let Some(index) = static_table::find_value(first, value)
         {
             integer::encode(index, 7, 0x80, out);
-            return index as u32;
+            return index as Token;
         }
         let name_hash = narrow(name_hash);
         let index = static_name.or_else(|| self.dynamic_name(name_hash, name));
@@ -260,7 +265,7 @@ impl Encoder {
         self.make_room(bytes);
         self.index.insert(field_hash, name_hash, name, value);
         self.generation += 1;
-        FIRST_DYNAMIC.wrapping_add(self.index.number(0))
+        dynamic(self.index.number(0))
     }
 
     /// Whether entries of such names have been of no use. Judged anew now and then.
@@ -308,11 +313,17 @@ fn narrow(hash: u64) -> u32 {
 }
 
 /// Dynamic entries, then static ones, of which those with a value come first.
-fn follower_class(token: u32) -> usize {
-    match token.checked_sub(FIRST_DYNAMIC) {
-        Some(number) => number as usize % 32,
-        None => 32 + token as usize % 16,
+fn follower_class(token: Token) -> usize {
+    let token = usize::from(token);
+    if token < usize::from(DYNAMIC) {
+        32 + token % 16
+    } else {
+        token % 32
     }
+}
+
+fn dynamic(number: u32) -> Token {
+    DYNAMIC | number as Token
 }
 
 fn waste_class(name_hash: u32) -> usize {

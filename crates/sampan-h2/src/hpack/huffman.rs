@@ -8,8 +8,9 @@ use super::CompressionError;
 const SYMBOLS: usize = 257;
 const EOS: usize = 256;
 const LONGEST: usize = 30;
-/// Codes up to this length, which are nearly all that occur, are found by one look.
-const LOOK_BITS: u32 = 10;
+/// Codes up to this length, which are nearly all that occur, are found by one look; two at a time
+/// where both fit.
+const LOOK_BITS: u32 = 12;
 
 /// Bits of the code of each symbol; the last is EOS.
 #[rustfmt::skip]
@@ -68,34 +69,63 @@ const fn canonical() -> Canonical {
     table
 }
 
-/// For each beginning of `LOOK_BITS` bits: length of its code and symbol, or zero.
-const fn looks() -> [u16; 1 << LOOK_BITS] {
-    let mut looks = [0; 1 << LOOK_BITS];
+/// What begins with certain bits: one symbol or two, or none that is short enough.
+#[derive(Clone, Copy)]
+struct Look {
+    symbols: [u8; 2],
+    /// Bits of the first, zero when there is none, and of all.
+    first: u8,
+    all: u8,
+}
+
+/// For each beginning of `LOOK_BITS` bits.
+const fn looks() -> [Look; 1 << LOOK_BITS] {
+    const NONE: Look = Look {
+        symbols: [0; 2],
+        first: 0,
+        all: 0,
+    };
+    let mut ones = [NONE; 1 << LOOK_BITS];
     let mut symbol = 0;
-    while symbol < SYMBOLS {
+    while symbol < EOS {
         let length = LENGTHS[symbol] as u32;
         if length <= LOOK_BITS {
-            let first = (CANONICAL.codes[symbol] as usize) << (LOOK_BITS - length);
-            let mut at = first;
-            while at < first + (1 << (LOOK_BITS - length)) {
-                looks[at] = (length as u16) << 8 | symbol as u16;
+            let begin = (CANONICAL.codes[symbol] as usize) << (LOOK_BITS - length);
+            let mut at = begin;
+            while at < begin + (1 << (LOOK_BITS - length)) {
+                ones[at] = Look {
+                    symbols: [symbol as u8, 0],
+                    first: length as u8,
+                    all: length as u8,
+                };
                 at += 1;
             }
         }
         symbol += 1;
     }
+    let mut looks = ones;
+    let mut at = 0;
+    while at < looks.len() {
+        let one = ones[at];
+        let next = ones[(at << one.first) & ((1 << LOOK_BITS) - 1)];
+        if one.first > 0 && next.first > 0 && (one.first + next.first) as u32 <= LOOK_BITS {
+            looks[at].symbols[1] = next.symbols[0];
+            looks[at].all = one.first + next.first;
+        }
+        at += 1;
+    }
     looks
 }
 
 static CANONICAL: Canonical = const { canonical() };
-static LOOKS: [u16; 1 << LOOK_BITS] = const { looks() };
+static LOOKS: [Look; 1 << LOOK_BITS] = const { looks() };
 
 /// The symbol at the top of `bits` and the length of its code.
 #[inline]
 fn symbol(bits: u64) -> (usize, u32) {
     let look = LOOKS[(bits >> (64 - LOOK_BITS)) as usize];
-    if look != 0 {
-        return (usize::from(look & 0xff), u32::from(look >> 8));
+    if look.first > 0 {
+        return (usize::from(look.symbols[0]), u32::from(look.first));
     }
     long_symbol(bits)
 }
@@ -114,8 +144,8 @@ fn long_symbol(bits: u64) -> (usize, u32) {
 /// Decodes `input` into `out`, which is cleared first.
 pub(super) fn decode(input: &[u8], out: &mut Vec<u8>) -> Result<(), CompressionError> {
     out.clear();
-    // The shortest code has five bits.
-    out.resize(input.len() * 8 / 5, 0);
+    // The shortest code has five bits. One more than that: symbols are written in twos.
+    out.resize(input.len() * 8 / 5 + 1, 0);
     let mut written = 0;
     let mut rest = input;
     let mut bits = 0_u64;
@@ -127,7 +157,15 @@ pub(super) fn decode(input: &[u8], out: &mut Vec<u8>) -> Result<(), CompressionE
         rest = &rest[octets as usize..];
         count += octets * 8;
         while count >= LONGEST as u32 {
-            let (symbol, length) = symbol(bits);
+            let look = LOOKS[(bits >> (64 - LOOK_BITS)) as usize];
+            if look.first > 0 {
+                out[written..written + 2].copy_from_slice(&look.symbols);
+                written += 1 + usize::from(look.all > look.first);
+                bits <<= look.all;
+                count -= u32::from(look.all);
+                continue;
+            }
+            let (symbol, length) = long_symbol(bits);
             if symbol == EOS {
                 return Err(CompressionError::Huffman);
             }

@@ -4,7 +4,11 @@ use super::FIELD_OVERHEAD_BYTES;
 use super::hash::same;
 
 const BUCKET_BITS: u32 = 5;
-const FIRST_PLACES: usize = 8;
+const BUCKETS: usize = 1 << BUCKET_BITS;
+const FIRST_PLACES: usize = 2;
+/// So few entries are looked through one by one: most connections have no more, and need no
+/// memory for the buckets.
+const FEW: usize = 8;
 /// Dead octets are removed once there are more of them than this and than living ones.
 const SLACK_BYTES: usize = 512;
 
@@ -17,14 +21,21 @@ pub(super) struct Index {
     len: usize,
     /// Number of the newest entry; the first had the number 1. Wraps.
     newest: u32,
-    by_field: [u32; 1 << BUCKET_BITS],
-    by_name: [u32; 1 << BUCKET_BITS],
+    /// None while there were only few entries.
+    buckets: Option<Box<Buckets>>,
     /// Names and values, in the order of the entries, after `dead` octets of evicted ones.
     octets: Vec<u8>,
     dead: usize,
     /// How many octets were removed from the front of `octets` so far. Wraps.
     removed: u32,
     bytes: usize,
+}
+
+/// The numbers of the newest entries by hash.
+#[derive(Debug)]
+struct Buckets {
+    by_field: [u32; BUCKETS],
+    by_name: [u32; BUCKETS],
 }
 
 #[derive(Clone, Debug, Default)]
@@ -55,8 +66,7 @@ impl Index {
             ring: Vec::new(),
             len: 0,
             newest: 0,
-            by_field: [0; 1 << BUCKET_BITS],
-            by_name: [0; 1 << BUCKET_BITS],
+            buckets: None,
             octets: Vec::new(),
             dead: 0,
             removed: 0,
@@ -72,7 +82,14 @@ impl Index {
     /// How many entries came after the one with that name and value.
     #[inline]
     pub(super) fn find_field(&mut self, hash: u32, name: &[u8], value: &[u8]) -> Option<usize> {
-        let mut number = self.by_field[bucket(hash)];
+        let Some(buckets) = &self.buckets else {
+            return (0..self.len).find(|&age| {
+                let number = self.number(age);
+                self.ring[self.place(number)].field_hash == hash
+                    && self.is(number, name, value).is_some()
+            });
+        };
+        let mut number = buckets.by_field[bucket(hash)];
         let mut at_least = 0;
         loop {
             let age = self.age(number, at_least)?;
@@ -112,12 +129,16 @@ impl Index {
 
     /// How many entries came after the newest one with that name.
     pub(super) fn find_name(&self, hash: u32, name: &[u8]) -> Option<usize> {
-        let mut number = self.by_name[bucket(hash)];
+        let is = |entry: &Entry| entry.name_hash == hash && same(self.octets_of(entry).0, name);
+        let Some(buckets) = &self.buckets else {
+            return (0..self.len).find(|&age| is(&self.ring[self.place(self.number(age))]));
+        };
+        let mut number = buckets.by_name[bucket(hash)];
         let mut at_least = 0;
         loop {
             let age = self.age(number, at_least)?;
             let entry = &self.ring[self.place(number)];
-            if entry.name_hash == hash && same(self.octets_of(entry).0, name) {
+            if is(entry) {
                 return Some(age);
             }
             number = entry.older_name;
@@ -131,11 +152,11 @@ impl Index {
             self.grow();
         }
         self.newest = self.newest.wrapping_add(1);
-        let entry = Entry {
+        let mut entry = Entry {
             field_hash,
             name_hash,
-            older_field: self.by_field[bucket(field_hash)],
-            older_name: self.by_name[bucket(name_hash)],
+            older_field: 0,
+            older_name: 0,
             at: self.removed.wrapping_add(self.octets.len() as u32),
             name_len: name.len() as u16,
             value_len: value.len() as u16,
@@ -144,8 +165,9 @@ impl Index {
         self.octets.extend_from_slice(name);
         self.octets.extend_from_slice(value);
         self.bytes += entry.bytes();
-        self.by_field[bucket(field_hash)] = self.newest;
-        self.by_name[bucket(name_hash)] = self.newest;
+        if let Some(buckets) = &mut self.buckets {
+            buckets.link(&mut entry, self.newest);
+        }
         let place = self.place(self.newest);
         self.ring[place] = entry;
         self.len += 1;
@@ -179,6 +201,18 @@ impl Index {
             ring[number as usize & (places - 1)] = std::mem::take(&mut self.ring[place]);
         }
         self.ring = ring;
+        if places > FEW && self.buckets.is_none() {
+            let mut buckets = Box::new(Buckets {
+                by_field: [0; BUCKETS],
+                by_name: [0; BUCKETS],
+            });
+            for age in (0..self.len).rev() {
+                let number = self.number(age);
+                let place = self.place(number);
+                buckets.link(&mut self.ring[place], number);
+            }
+            self.buckets = Some(buckets);
+        }
     }
 
     /// How many entries came after `number`, if it is still there and as old as a chain's next
@@ -202,6 +236,15 @@ impl Index {
     }
 }
 
+impl Buckets {
+    fn link(&mut self, entry: &mut Entry, number: u32) {
+        let by_field = &mut self.by_field[bucket(entry.field_hash)];
+        let by_name = &mut self.by_name[bucket(entry.name_hash)];
+        entry.older_field = std::mem::replace(by_field, number);
+        entry.older_name = std::mem::replace(by_name, number);
+    }
+}
+
 impl Entry {
     fn bytes(&self) -> usize {
         usize::from(self.name_len) + usize::from(self.value_len) + FIELD_OVERHEAD_BYTES
@@ -218,12 +261,34 @@ mod tests {
     use super::*;
 
     #[test]
+    fn entries_are_found_whether_there_are_few_or_many() {
+        let mut index = Index::new();
+        for at in 0..4 * FEW {
+            let (name, value) = (format!("name {}", at % 3), format!("value {at}"));
+            index.insert(at as u32, at as u32 % 3, name.as_bytes(), value.as_bytes());
+            assert_eq!(index.buckets.is_some(), at >= FEW);
+            for older in 0..=at {
+                let of = at - older;
+                let (name, value) = (format!("name {}", of % 3), format!("value {of}"));
+                let found = index.find_field(of as u32, name.as_bytes(), value.as_bytes());
+                assert_eq!(found, Some(older));
+                let newest = index.find_name(of as u32 % 3, name.as_bytes());
+                assert_eq!(newest, Some(older % 3));
+            }
+            assert_eq!(index.find_field(at as u32, b"name", b"value"), None);
+        }
+    }
+
+    #[test]
     fn entries_are_found_when_numbers_and_octets_have_wrapped() {
         let mut index = Index::new();
         index.newest = u32::MAX - 20;
         index.removed = u32::MAX - 700;
         // All in one chain, which stale links of long ago would lead astray.
-        index.by_field = [5; 1 << BUCKET_BITS];
+        index.buckets = Some(Box::new(Buckets {
+            by_field: [5; BUCKETS],
+            by_name: [0; BUCKETS],
+        }));
         let value = |at: usize| format!("value {at:026}");
         for at in 0..60 {
             if index.len == 10 {

@@ -41,7 +41,7 @@ pub(super) enum Unread {
 
 /// # Errors
 /// INTERNAL when `bytes` are no such message.
-pub(super) fn decode<M: Message + Default>(bytes: impl Buf) -> Result<M, Status> {
+pub(super) fn decode<M: Message + Default>(bytes: Bytes) -> Result<M, Status> {
     M::decode(bytes).map_err(|error| Status::internal(error.to_string()))
 }
 

@@ -44,7 +44,8 @@ pin_project! {
 
 /// The decoder: takes the messages that the body has left.
 struct Taking<M> {
-    left: Left,
+    /// Whole messages, each behind its prefix.
+    run: Bytes,
     lane: Lane,
     message: PhantomData<fn() -> M>,
 }
@@ -121,7 +122,7 @@ impl<B> Handing<B> {
     fn pair<M>(body: B, limit: usize, role: Role, end: Option<Status>) -> (Self, Taking<M>) {
         let lane = Lane::default();
         let taking = Taking {
-            left: Left::Nothing,
+            run: Bytes::new(),
             lane: lane.clone(),
             message: PhantomData,
         };
@@ -305,46 +306,38 @@ impl Lane {
     }
 }
 
-// === impl Left ===
+// === impl Taking ===
 
-impl Left {
-    fn decode_first<M: Message + Default>(&mut self) -> Result<Option<M>, Status> {
-        match std::mem::take(self) {
-            Self::Nothing | Self::Broken => Ok(None),
-            Self::One(message) => decode(message).map(Some),
-            Self::Run(mut run) => {
-                let Some(&[_, a, b, c, d]) = run.first_chunk::<PREFIX_LEN>() else {
-                    return Ok(None);
-                };
-                let len = u32::from_be_bytes([a, b, c, d]) as usize;
-                run.advance(PREFIX_LEN);
-                if len == run.len() {
-                    return decode(run).map(Some);
-                }
-                let message = decode((&mut run).take(len))?;
-                *self = Self::Run(run);
-                Ok(Some(message))
+impl<M> Taking<M> {
+    fn next(&mut self) -> Option<Bytes> {
+        if self.run.is_empty() {
+            match self.lane.take() {
+                Left::Nothing | Left::Broken => return None,
+                Left::One(message) => return Some(message),
+                Left::Run(run) => self.run = run,
             }
         }
+        let &[_, a, b, c, d] = self.run.first_chunk::<PREFIX_LEN>()?;
+        let len = u32::from_be_bytes([a, b, c, d]) as usize;
+        self.run.advance(PREFIX_LEN);
+        Some(self.run.split_to(len))
     }
 }
-
-// === impl Taking ===
 
 impl<M: Message + Default + 'static> Decoder for Taking<M> {
     type Item = M;
     type Error = Status;
 
     fn decode(&mut self, _: &mut DecodeBuf<'_>) -> Result<Option<M>, Status> {
-        if matches!(self.left, Left::Nothing) {
-            self.left = self.lane.take();
-        }
-        let message = self.left.decode_first();
+        let message = match self.next() {
+            None => return Ok(None),
+            Some(message) => decode(message),
+        };
         if message.is_err() {
-            self.left = Left::Nothing;
+            self.run = Bytes::new();
             self.lane.put(Left::Broken);
         }
-        message
+        message.map(Some)
     }
 
     fn buffer_settings(&self) -> BufferSettings {

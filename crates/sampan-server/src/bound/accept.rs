@@ -133,7 +133,7 @@ impl Acceptor {
         };
         let io: Box<dyn Io> = match opened {
             Opened::Other(io) => io,
-            Opened::Socket(socket) => match team.least_loaded() {
+            Opened::Socket(socket) => match team.least_loaded().filter(|w| w.is_working()) {
                 None => Box::new(socket),
                 Some(worker) => match socket.detach() {
                     Ok(socket) => {

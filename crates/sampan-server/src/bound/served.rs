@@ -2,16 +2,16 @@
 
 use super::{
     load::{Count, Counted},
-    stop::{Phase, Stop},
+    stop::Stop,
 };
-use crate::{BoxError, answer::Plain, error::write_chain};
+use crate::{BoxError, answer::Plain, error::write_chain, secure::Secure};
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
+use futures_util::{TryFutureExt, future::BoxFuture};
 use http::{Request, Response};
 use http_body::Body as HttpBody;
 use sampan_middleware::metrics::ServerMetrics;
 use sampan_transport::{
-    Incoming, PeerInfo, ResponseBody, ServeSettings, ServerTls, serve_connection,
+    Incoming, PeerInfo, ResponseBody, ServeSettings, serve_connection, serve_http2,
 };
 use std::{
     convert::Infallible,
@@ -40,7 +40,7 @@ pub(crate) struct Served {
 /// What the connections of a server have in common.
 pub(super) struct Setup {
     pub(super) settings: ServeSettings,
-    pub(super) tls: Option<ServerTls>,
+    pub(super) tls: Option<Arc<dyn Secure>>,
 }
 
 /// One worker's copy of what is served.
@@ -64,11 +64,20 @@ trait ServeAny: Send {
         setup: Arc<Setup>,
         calls: Option<Arc<Count>>,
         stop: Stop,
-    ) -> BoxFuture<'static, Result<(), BoxError>>;
+    ) -> Serves;
 }
 
 /// Makes the service of each connection.
-struct MadeBy<M>(M);
+struct MadeBy<M, S> {
+    make: M,
+    speak: Speak<S>,
+}
+
+/// Serves a connection that speaks HTTP/2, or HTTP/1 too. Behind a pointer: a server of gRPC
+/// alone has no HTTP/1 in it.
+type Speak<S> = fn(Box<dyn Io>, PeerInfo, Counted<S>, Arc<Setup>, Stop) -> Serves;
+
+type Serves = BoxFuture<'static, Result<(), BoxError>>;
 
 /// A service whose clone panicked is as good as before: nothing was changed.
 fn lock(service: &Mutex<Box<dyn ServeAny>>) -> MutexGuard<'_, Box<dyn ServeAny>> {
@@ -84,6 +93,15 @@ impl Serving {
             service: Mutex::new(served.duplicate()),
             setup,
             calls,
+        }
+    }
+
+    /// A copy for a thread of its own.
+    pub(super) fn copy(&self) -> Self {
+        Self {
+            service: Mutex::new(lock(&self.service).duplicate()),
+            setup: Arc::clone(&self.setup),
+            calls: self.calls.clone(),
         }
     }
 
@@ -150,8 +168,8 @@ impl Connections {
 // === impl Served ===
 
 impl Served {
-    /// `metrics` count the calls; None: they are not known.
-    pub(crate) fn new<S, B>(service: S, metrics: Option<ServerMetrics>) -> Self
+    /// Over HTTP/2 alone. `metrics` count the calls; None: they are not known.
+    pub(crate) fn http2<S, B>(service: S, metrics: ServerMetrics) -> Self
     where
         S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
             + Clone
@@ -161,10 +179,11 @@ impl Served {
         B: ResponseBody + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        Self::made_by(move || service.clone(), metrics)
+        let make = move || service.clone();
+        Self::made(make, speak_http2, Some(metrics))
     }
 
-    /// Answers that are not gRPC, and whose calls are not counted.
+    /// Answers that are not gRPC, and whose calls are not counted; over HTTP/1 too.
     pub(crate) fn http<S, B>(service: S) -> Self
     where
         S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
@@ -176,11 +195,11 @@ impl Served {
         B::Error: Into<BoxError>,
     {
         let service = service.map_response(|response: Response<B>| response.map(Plain::new));
-        Self::new(service, None)
+        Self::made(move || service.clone(), speak, None)
     }
 
-    /// Each connection gets a service of its own.
-    pub(crate) fn made_by<M, S, B>(make: M, metrics: Option<ServerMetrics>) -> Self
+    /// Each connection gets a service of its own; over what the settings say.
+    pub(crate) fn made_by<M, S, B>(make: M, metrics: ServerMetrics) -> Self
     where
         M: Fn() -> S + Clone + Send + 'static,
         S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
@@ -191,8 +210,16 @@ impl Served {
         B: ResponseBody + Send + 'static,
         B::Error: Into<BoxError>,
     {
+        Self::made(make, speak, Some(metrics))
+    }
+
+    fn made<M, S>(make: M, speak: Speak<S>, metrics: Option<ServerMetrics>) -> Self
+    where
+        M: Fn() -> S + Clone + Send + 'static,
+        S: Send + 'static,
+    {
         Self {
-            service: Mutex::new(Box::new(MadeBy(make))),
+            service: Mutex::new(Box::new(MadeBy { make, speak })),
             metrics,
         }
     }
@@ -216,19 +243,16 @@ impl fmt::Debug for Served {
 
 // === impl MadeBy ===
 
-impl<M, S, B> ServeAny for MadeBy<M>
+impl<M, S> ServeAny for MadeBy<M, S>
 where
     M: Fn() -> S + Clone + Send + 'static,
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
-        + Clone
-        + Send
-        + 'static,
-    S::Future: Send + 'static,
-    B: ResponseBody + Send + 'static,
-    B::Error: Into<BoxError>,
+    S: Send + 'static,
 {
     fn duplicate(&self) -> Box<dyn ServeAny> {
-        Box::new(Self(self.0.clone()))
+        Box::new(Self {
+            make: self.make.clone(),
+            speak: self.speak,
+        })
     }
 
     fn serve(
@@ -237,22 +261,53 @@ where
         peer: PeerInfo,
         setup: Arc<Setup>,
         calls: Option<Arc<Count>>,
-        mut stop: Stop,
-    ) -> BoxFuture<'static, Result<(), BoxError>> {
-        let service = Counted::new((self.0)(), calls);
-        Box::pin(async move {
-            let drain = async move { stop.at(Phase::Draining).await };
-            let settings = &setup.settings;
-            match &setup.tls {
-                None => serve_connection(io, peer, service, settings, drain).await?,
-                Some(tls) => {
-                    let (io, peer) = Box::pin(tls.accept(io, peer)).await?;
-                    // In a box: plaintext is not to pay for the size of TLS.
-                    let served = serve_connection(io, peer, service, settings, drain);
-                    Box::pin(served).await?;
-                }
-            }
-            Ok(())
-        })
+        stop: Stop,
+    ) -> Serves {
+        let service = Counted::new((self.make)(), calls);
+        let speak = self.speak;
+        match setup.tls.clone() {
+            None => speak(io, peer, service, setup, stop),
+            Some(tls) => Box::pin(async move {
+                let (io, peer) = tls.accept(io, peer).await?;
+                speak(io, peer, service, setup, stop).await
+            }),
+        }
     }
+}
+
+fn speak_http2<S, B>(
+    io: Box<dyn Io>,
+    peer: PeerInfo,
+    service: S,
+    setup: Arc<Setup>,
+    stop: Stop,
+) -> Serves
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send + 'static,
+    B: ResponseBody + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    let served = serve_http2(io, peer, service, &setup.settings, stop.draining());
+    Box::pin(served.err_into())
+}
+
+fn speak<S, B>(io: Box<dyn Io>, peer: PeerInfo, service: S, setup: Arc<Setup>, stop: Stop) -> Serves
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send + 'static,
+    B: ResponseBody + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    Box::pin(async move {
+        let drain = stop.draining();
+        serve_connection(io, peer, service, &setup.settings, drain).await?;
+        Ok(())
+    })
 }

@@ -8,9 +8,9 @@ use super::{
 };
 use sampan_transport::{DetachedSocket, PeerInfo};
 use std::{
-    io,
+    fmt, io,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
 };
 use tokio::{
@@ -25,13 +25,28 @@ pub(super) struct Team {
     added: Vec<Worker>,
 }
 
-/// A thread with a runtime of its own. It ends when nobody deals to it any more and its
-/// connections have ended, or when the server aborts or is dropped.
+/// A thread with a runtime of its own, from its first connection on. It ends when nobody deals
+/// to it any more and its connections have ended, or when the server aborts or is dropped.
 #[derive(Debug)]
 pub(super) struct Worker {
     load: Load,
+    hand: Mutex<Hand>,
+}
+
+#[derive(Debug)]
+enum Hand {
+    /// Nothing was dealt to it yet.
+    Waiting(Box<Beginning>),
     // The cap on connections bounds what waits here.
-    inbox: UnboundedSender<Dealt>,
+    Working(UnboundedSender<Dealt>),
+}
+
+/// What a worker begins with.
+struct Beginning {
+    number: usize,
+    serving: Serving,
+    stop: Stop,
+    ended: UnboundedSender<thread::Result<()>>,
 }
 
 /// A connection on its way to a worker.
@@ -59,35 +74,32 @@ impl Team {
 
     /// So many `workers` with this thread, if its runtime has no other threads: a multi-thread
     /// runtime is a team already.
-    ///
-    /// # Errors
-    /// When the system gives no more threads.
-    pub(super) fn start(
+    pub(super) fn new(
         workers: usize,
         served: &Served,
         setup: &Arc<Setup>,
         stop: &Stop,
-    ) -> io::Result<(Self, Ends)> {
+    ) -> (Self, Ends) {
         let (ended, ends) = unbounded_channel();
-        let mut team = Self::alone();
         let is_alone = Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread;
         let added = if is_alone { 1..workers } else { 1..1 };
-        for number in added {
+        let added = added.map(|number| {
             let load = Load::default();
-            let serving = Serving::new(served, Arc::clone(setup), Some(Arc::clone(&load.calls)));
-            let runtime = Builder::new_current_thread().enable_all().build()?;
-            let (inbox, dealt) = unbounded_channel();
-            let (stop, ended) = (stop.clone(), ended.clone());
-            thread::Builder::new()
-                .name(format!("sampan-worker-{number}"))
-                .spawn(move || {
-                    let end = run(runtime, &serving, dealt, stop);
-                    // Whoever asked may have gone.
-                    ended.send(end).ok();
-                })?;
-            team.added.push(Worker { load, inbox });
-        }
-        Ok((team, Ends(ends)))
+            let calls = Some(Arc::clone(&load.calls));
+            let beginning = Beginning {
+                number,
+                serving: Serving::new(served, Arc::clone(setup), calls),
+                stop: stop.clone(),
+                ended: ended.clone(),
+            };
+            let hand = Mutex::new(Hand::Waiting(Box::new(beginning)));
+            Worker { load, hand }
+        });
+        let team = Self {
+            here: Load::default(),
+            added: added.collect(),
+        };
+        (team, Ends(ends))
     }
 
     /// Who serves the next connection; None: this thread.
@@ -122,10 +134,66 @@ impl Worker {
         self.load.connections.one()
     }
 
-    /// Serves a connection. One that a worker no longer takes is closed: the worker is gone by
-    /// a panic, which ends the server.
+    /// Begins, if it has not yet: a server with one connection needs no second thread. False:
+    /// the system gives no more threads now.
+    pub(super) fn is_working(&self) -> bool {
+        let mut hand = self.lock();
+        let Hand::Waiting(beginning) = &*hand else {
+            return true;
+        };
+        match beginning.begin() {
+            Ok(inbox) => {
+                *hand = Hand::Working(inbox);
+                true
+            }
+            Err(error) => {
+                tracing::warn!(
+                    target: "sampan",
+                    %error,
+                    "cannot start a worker; fewer workers need fewer threads: set SAMPAN_WORKERS"
+                );
+                false
+            }
+        }
+    }
+
+    /// Serves a connection, of a worker that [is working](Self::is_working). One that a worker
+    /// no longer takes is closed: the worker is gone by a panic, which ends the server.
     pub(super) fn serve(&self, dealt: Dealt) {
-        self.inbox.send(dealt).ok();
+        if let Hand::Working(inbox) = &*self.lock() {
+            inbox.send(dealt).ok();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Hand> {
+        self.hand.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Beginning ===
+
+impl Beginning {
+    fn begin(&self) -> io::Result<UnboundedSender<Dealt>> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let (inbox, dealt) = unbounded_channel();
+        let (serving, stop) = (self.serving.copy(), self.stop.clone());
+        let ended = self.ended.clone();
+        thread::Builder::new()
+            .name(format!("sampan-worker-{}", self.number))
+            .spawn(move || {
+                let end = run(runtime, &serving, dealt, stop);
+                // Whoever asked may have gone.
+                ended.send(end).ok();
+            })?;
+        Ok(inbox)
+    }
+}
+
+impl fmt::Debug for Beginning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Beginning")
+            .field("number", &self.number)
+            .finish_non_exhaustive()
     }
 }
 

@@ -16,7 +16,7 @@ use http_body::Body as HttpBody;
 use prometheus_client::registry::Registry;
 use sampan_container::{Grant, Plan};
 use sampan_middleware::metrics::ServerMetrics;
-use sampan_transport::{Listener, PeerInfo, ServerTls};
+use sampan_transport::{Listener, PeerInfo};
 use std::{convert::Infallible, net::SocketAddr, time::Duration};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tonic::{body::Body, server::NamedService};
@@ -189,10 +189,11 @@ impl<L> Router<L> {
         let metrics = ServerMetrics::register(&mut registry, [""; 0]);
         let health = Health::serving([]).await;
         let tls = match &server.tls {
-            Some(tls) => Some(ServerTls::new(tls, server.protocols()).map_err(Kind::Tls)?),
+            Some(tls) => Some(tls.make(server.protocols())?),
             None => None,
         };
-        let connections = server.connections();
+        let granted = Grant::of_this_process();
+        let connections = server.connections(granted);
         let settings = StackSettings {
             metrics: metrics.clone(),
             longest_call: server.timeout,
@@ -201,7 +202,8 @@ impl<L> Router<L> {
         let (limit, sheds_load) = (server.concurrency_limit, server.sheds_load);
         let services = server.user.layer(routes);
         let served = if limit.is_none() && !sheds_load {
-            Served::new(Calls::new(services, settings), Some(metrics))
+            let calls = Calls::new(services, settings);
+            Served::made_by(move || calls.clone(), metrics)
         } else {
             // Made anew for each connection: the limit on handlers is one connection's.
             let make = move || {
@@ -212,7 +214,7 @@ impl<L> Router<L> {
                     .service(services.clone());
                 Calls::new(services, settings.clone())
             };
-            Served::made_by(make, Some(metrics))
+            Served::made_by(make, metrics)
         };
         let core = Core {
             served,
@@ -220,7 +222,7 @@ impl<L> Router<L> {
             health,
             connections,
             tls,
-            max_connections: Plan::new(Grant::of_this_process()).max_connections,
+            max_connections: Plan::new(granted).max_connections,
             // Everything runs where it is called, as tonic's users expect.
             workers: 1,
             lame_duck: Duration::ZERO,

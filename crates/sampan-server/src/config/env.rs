@@ -76,9 +76,11 @@ impl Config {
             drain_timeout,
             max_connections,
             workers,
+            longest_call: defaults.longest_call,
             sockets,
             connections,
-            ..Self::default()
+            tls: defaults.tls,
+            granted: defaults.granted,
         })
     }
 }

@@ -217,7 +217,7 @@ impl Handle {
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        *self.shared.closed.borrow()
+        self.shared.is_closed()
     }
 }
 
@@ -450,7 +450,7 @@ impl Driver {
             }
             Event::Goaway { reason, debug } => {
                 self.leaving = Some(TransportError::goaway(reason, &debug));
-                self.shared.closed.send_replace(true);
+                self.shared.close();
                 self.shared.room.notify_waiters();
             }
             Event::Pong(_) => {

@@ -2,10 +2,12 @@
 
 mod alarms;
 mod answer;
+mod spare;
 
 use self::{
     alarms::{Alarm, Alarms},
     answer::{Answering, Place, Task},
+    spare::Fresh,
 };
 use super::{
     input::Input,
@@ -20,17 +22,15 @@ use crate::{
     serve::{Activity, ResponseBody, Verdict, Watchdog},
 };
 use bytes::BytesMut;
+use futures_util::future::BoxFuture;
 use http::Request;
-use sampan_h2::{ConnectionError, Event, HIGH_WATER, Key, Reason, RequestHead, Role, Settings};
+use pin_project_lite::pin_project;
+use sampan_h2::{ConnectionError, Event, HIGH_WATER, Key, Reason, Role, Settings};
 use std::{
-    collections::VecDeque,
     io,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    task::{Context, Poll, Wake, Waker},
+    sync::Arc,
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 use tokio::{
@@ -49,7 +49,9 @@ struct Server<IO, S, F, B> {
     service: S,
     peer: PeerInfo,
     /// Requests that have come and were not given to the service yet.
-    fresh: VecDeque<(Key, RequestHead)>,
+    fresh: Fresh,
+    /// What the thread lends is here.
+    has_spare: bool,
     /// A box for the next handler: one that answers at once leaves it behind.
     spare: Option<Place<F, B>>,
     wakes: Wakes,
@@ -94,15 +96,28 @@ const MAX_READS: usize = 8;
 const LINGER_BYTES: usize = 1 << 20;
 const LINGER: Duration = Duration::from_secs(1);
 
+pin_project! {
+    /// A connection that is served, and how it ends. By hand: an async function would keep room
+    /// for its arguments beside what it has made of them.
+    pub(crate) struct Serving<IO, S, F, B, D> {
+        // None once it has ended.
+        server: Option<Server<IO, S, F, B>>,
+        #[pin]
+        drain: D,
+        // In a box: a connection that lives needs no room for its last words.
+        last_words: Option<BoxFuture<'static, Result<(), ServeError>>>,
+    }
+}
+
 /// Serves `io`, of which `input` was read already.
-pub(crate) async fn serve<IO, S, B>(
+pub(crate) fn serve<IO, S, B, D>(
     io: IO,
     input: BytesMut,
     peer: PeerInfo,
     service: S,
     settings: &ServeSettings,
-    drain: impl Future<Output = ()>,
-) -> Result<(), ServeError>
+    drain: D,
+) -> Serving<IO, S, S::Future, B, D>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send,
     S: Service<Request<Incoming>, Response = http::Response<B>>,
@@ -111,43 +126,40 @@ where
     B: ResponseBody + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    let mut server = Server::new(io, input, peer, service, settings);
-    let mut drain = std::pin::pin!(drain);
-    let told = Arc::new(Told {
-        is_told: AtomicBool::new(true),
-        shared: Arc::clone(&server.shared),
-    });
-    let waker = Waker::from(Arc::clone(&told));
-    let ended = std::future::poll_fn(|cx| {
-        // Before the look, so that nobody's word falls between look and wait.
-        server.shared.driver.register(cx.waker());
-        if told.is_told.load(Ordering::Relaxed) && told.is_told.swap(false, Ordering::Acquire) {
-            let mut cx = Context::from_waker(&waker);
-            if !server.is_draining && drain.as_mut().poll(&mut cx).is_ready() {
+    Serving {
+        server: Some(Server::new(io, input, peer, service, settings)),
+        drain,
+        last_words: None,
+    }
+}
+
+impl<IO, S, B, D> Future for Serving<IO, S, S::Future, B, D>
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Service<Request<Incoming>, Response = http::Response<B>> + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Into<BoxError>,
+    B: ResponseBody + Send + 'static,
+    B::Error: Into<BoxError>,
+    D: Future<Output = ()>,
+{
+    type Output = Result<(), ServeError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        if let Some(server) = this.server {
+            if !server.is_draining && this.drain.poll(cx).is_ready() {
                 server.begin_drain("");
             }
+            let ended = ready!(server.poll(cx));
+            if let Some(mut server) = this.server.take() {
+                *this.last_words = Some(Box::pin(async move { server.finish(ended).await }));
+            }
         }
-        server.poll(cx)
-    })
-    .await;
-    // In a box: a connection that lives needs no room for its last words.
-    Box::pin(server.finish(ended)).await
-}
-
-/// Remembers that the drain has something to say: it is not asked at each wake.
-struct Told {
-    is_told: AtomicBool,
-    shared: Arc<Shared>,
-}
-
-impl Wake for Told {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.is_told.store(true, Ordering::Release);
-        self.shared.driver.wake();
+        match this.last_words {
+            Some(last_words) => last_words.as_mut().poll(cx),
+            None => Poll::Pending,
+        }
     }
 }
 
@@ -203,7 +215,8 @@ where
             shared,
             service,
             peer,
-            fresh: VecDeque::new(),
+            fresh: Fresh::new(),
+            has_spare: false,
             spare: None,
             wakes: Wakes::default(),
             calls: 0,
@@ -231,6 +244,7 @@ where
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+        self.shared.driver.register(cx.waker());
         let _at_work = AtWork;
         let mut more = true;
         for _ in 0..MAX_READS {
@@ -269,12 +283,16 @@ where
         if let Some(ended) = self.poll_alarms(cx) {
             return Poll::Ready(ended);
         }
-        let state = self.shared.lock();
+        let mut state = self.shared.lock();
         let has_written = state.batch.is_empty() && state.engine.output().is_empty();
         if has_written && state.engine.is_drained() {
             return Poll::Ready(Ended::Well);
         }
         let is_quiet = state.engine.open_streams() == 0;
+        if is_quiet && has_written && self.has_spare && self.fresh.is_empty() {
+            self.has_spare = false;
+            spare::give(&mut state, &mut self.fresh);
+        }
         drop(state);
         if is_quiet && self.rested_at != self.calls && !self.alarms.is_set(Alarm::Rest) {
             self.quiet_at = self.calls;
@@ -303,6 +321,10 @@ where
         let now = clock::take_in().into_std();
         let mut handlers = Vec::new();
         let mut state = shared.lock();
+        if !self.has_spare {
+            self.has_spare = true;
+            spare::take(&mut state, &mut self.fresh);
+        }
         let result = loop {
             match state.engine.receive(&mut self.input.bytes, now) {
                 Ok(Some(event)) => {
@@ -425,7 +447,6 @@ where
         drop(state);
         self.rested_at = self.calls;
         self.spare = None;
-        self.fresh = VecDeque::new();
         self.wakes = Wakes::default();
     }
 

@@ -29,8 +29,8 @@ pub(crate) struct Shared {
     pub(crate) budget: MemoryBudget,
     /// A stream has ended, or the server allows more.
     pub(crate) room: Notify,
-    /// Whether no further call is taken.
-    pub(crate) closed: watch::Sender<bool>,
+    /// Whether no further call is taken. Of a client.
+    pub(crate) closed: Option<watch::Sender<bool>>,
 }
 
 /// Under the lock nothing waits and no code of users runs.
@@ -41,6 +41,8 @@ pub(crate) struct State {
     pub(crate) batch: Output,
     /// Bytes that have been given to a writer since the beginning.
     pub(crate) taken: u64,
+    /// How often something was appended since then.
+    appended: u32,
     /// Why the connection is gone.
     pub(crate) gone: Option<TransportError>,
     /// Nobody can start calls any more.
@@ -74,8 +76,10 @@ pub(crate) struct Wakes(Vec<Waker>);
 /// A caller that finds so many streams open writes by itself; with more the driver writes for all.
 const ALONE: usize = 1;
 
-/// So many bytes do not wait for the driver: the peer works on them meanwhile.
-const MUCH: usize = 2 << 10;
+/// So many requests, or so many bytes of them, do not wait for the driver: the peer works on them
+/// meanwhile.
+const MANY: u32 = 24;
+const MUCH: usize = 16 << 10;
 
 // === impl Shared ===
 
@@ -92,6 +96,7 @@ impl Shared {
                 handover: Handover::default(),
                 batch: Output::default(),
                 taken: 0,
+                appended: 0,
                 gone: None,
                 is_orphan: false,
                 is_awaited: false,
@@ -101,7 +106,7 @@ impl Shared {
             writer,
             budget,
             room: Notify::new(),
-            closed: watch::Sender::new(false),
+            closed: (role == Role::Client).then(|| watch::Sender::new(false)),
         }
     }
 
@@ -117,7 +122,8 @@ impl Shared {
             return;
         }
         let is_alone = state.engine.open_streams() <= ALONE;
-        let is_much = state.engine.output().len() >= MUCH;
+        state.appended += 1;
+        let is_much = state.appended >= MANY || state.engine.output().len() >= MUCH;
         let may_write = self.writer.is_shared() && (is_alone || is_much);
         match state.handover.appended(may_write) {
             Step::Nothing => return,
@@ -185,6 +191,18 @@ impl Shared {
         }
     }
 
+    /// Whether no further call is taken.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.as_ref().is_some_and(|closed| *closed.borrow())
+    }
+
+    /// No further call is taken.
+    pub(crate) fn close(&self) {
+        if let Some(closed) = &self.closed {
+            closed.send_replace(true);
+        }
+    }
+
     /// Ends all streams, and the connection with them.
     pub(crate) fn fail_all(&self, cause: TransportError) {
         let mut wakes = Wakes::default();
@@ -209,7 +227,7 @@ impl Shared {
             state.batch = Output::default();
             state.handover.end();
         }
-        self.closed.send_replace(true);
+        self.close();
         self.room.notify_waiters();
         for handler in handlers {
             handler.abort();
@@ -233,6 +251,7 @@ impl State {
         if batch.is_empty() {
             self.engine.take_output(&mut batch);
             self.taken += batch.len() as u64;
+            self.appended = 0;
         }
         batch
     }

@@ -3,6 +3,7 @@
 use std::{
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -28,7 +29,9 @@ pub(super) enum Alarm {
 /// One timer. Setting an alarm costs nothing unless it is the next.
 #[derive(Debug)]
 pub(super) struct Alarms {
-    at: [Option<Instant>; ALL.len()],
+    began: Instant,
+    /// In nanoseconds since then: half as long as instants that may be none.
+    at: [u64; ALL.len()],
     timer: Pin<Box<Sleep>>,
 }
 
@@ -42,21 +45,24 @@ const ALL: [Alarm; 7] = [
     Alarm::Rest,
 ];
 
+const OFF: u64 = u64::MAX;
+
 // === impl Alarms ===
 
 impl Alarms {
     /// Alarms of which the first is to look.
     pub(super) fn new(look: Instant) -> Self {
-        let mut at = [None; ALL.len()];
-        at[Alarm::Look as usize] = Some(look);
-        Self {
-            at,
+        let mut alarms = Self {
+            began: Instant::now(),
+            at: [OFF; ALL.len()],
             timer: Box::pin(sleep_until(look)),
-        }
+        };
+        alarms.set(Alarm::Look, Some(look));
+        alarms
     }
 
     pub(super) fn set(&mut self, alarm: Alarm, at: Option<Instant>) {
-        self.at[alarm as usize] = at;
+        self.at[alarm as usize] = at.map_or(OFF, |at| self.since(at));
         if let Some(at) = at
             && at < self.timer.deadline()
         {
@@ -65,7 +71,12 @@ impl Alarms {
     }
 
     pub(super) const fn is_set(&self, alarm: Alarm) -> bool {
-        self.at[alarm as usize].is_some()
+        self.at[alarm as usize] != OFF
+    }
+
+    fn since(&self, at: Instant) -> u64 {
+        let since = at.saturating_duration_since(self.began);
+        u64::try_from(since.as_nanos()).unwrap_or(OFF)
     }
 
     /// The next alarm that is due, which is off from then on, and its time.
@@ -76,17 +87,20 @@ impl Alarms {
             }
             // Late after a pause of the process: what follows is counted from now.
             let now = self.timer.deadline().max(Instant::now());
+            let elapsed = self.since(now);
             for alarm in ALL {
-                if self.at[alarm as usize].is_some_and(|at| at <= now) {
-                    self.at[alarm as usize] = None;
+                if self.at[alarm as usize] <= elapsed {
+                    self.at[alarm as usize] = OFF;
                     return Poll::Ready((alarm, now));
                 }
             }
             // None is due: it was moved to a later time.
-            let Some(next) = self.at.iter().flatten().min() else {
+            let next = self.at.into_iter().min().filter(|next| *next != OFF);
+            let Some(next) = next else {
                 return Poll::Pending;
             };
-            self.timer.as_mut().reset(*next);
+            let next = self.began + Duration::from_nanos(next);
+            self.timer.as_mut().reset(next);
         }
     }
 }
