@@ -19,7 +19,7 @@ use crate::{
     limits::{IdleFrames, PingStrikes, ResetBucket},
     memo::{BlockMemo, RequestMemo, ResponseMemo},
     reason::ConnectionError,
-    settings::{INITIAL_WINDOW, PeerSettings, TABLE_BYTES},
+    settings::{INITIAL_WINDOW, MIN_FRAME, PeerSettings, TABLE_BYTES},
     streams::Streams,
 };
 use std::{collections::VecDeque, fmt, time::Instant};
@@ -52,6 +52,8 @@ pub struct Connection<T> {
     drained: Vec<Key>,
     assembly: Option<Box<Assembly>>,
     arriving: Option<Arriving>,
+    /// The largest frame that the peer may have been told of.
+    max_frame: u32,
     /// Parts of the preface that have come, and of a server also the client's SETTINGS.
     has_preface: bool,
     has_settings: bool,
@@ -115,8 +117,7 @@ impl<T: Default> Connection<T> {
         if role == Role::Client {
             output.buf.extend_from_slice(PREFACE);
         }
-        let (announced, count) = settings.announced(role);
-        frame::put_settings(&announced[..count], &mut output.buf);
+        frame::put_settings(&settings.announced(role), &mut output.buf);
         let more = settings.connection_window - INITIAL_WINDOW;
         if more > 0 {
             frame::put_window_update(0, more, &mut output.buf);
@@ -140,6 +141,7 @@ impl<T: Default> Connection<T> {
             drained: Vec::new(),
             assembly: None,
             arriving: None,
+            max_frame: MIN_FRAME,
             has_preface: role == Role::Client,
             has_settings: false,
             next_id: 1,

@@ -20,7 +20,8 @@ pub struct Settings {
     pub stream_window: u32,
     /// Bytes that the peer may send ahead on all streams together. Default 4 MiB.
     pub connection_window: u32,
-    /// Largest frame taken, 16 KiB to 16 MiB. Default 16 KiB.
+    /// Largest frame of data taken, 16 KiB to 16 MiB. The peer hears of more than 16 KiB once it
+    /// fills a frame of that size. Default 16 KiB.
     pub max_frame_bytes: u32,
     /// Longest header list taken (RFC 9113, 6.5.2). Default 16 KiB.
     pub max_header_list_bytes: u32,
@@ -59,7 +60,7 @@ pub(crate) const MAX_WINDOW: u32 = 0x7fff_ffff;
 /// Our decoder's dynamic table: what a peer may use without being told.
 pub(crate) const TABLE_BYTES: usize = 4096;
 
-const MIN_FRAME: u32 = 16 << 10;
+pub(crate) const MIN_FRAME: u32 = 16 << 10;
 const MAX_FRAME: u32 = (1 << 24) - 1;
 
 // === impl Settings ===
@@ -92,23 +93,16 @@ impl Settings {
     }
 
     /// The SETTINGS frame's content.
-    pub(crate) fn announced(&self, role: Role) -> ([(u16, u32); 4], usize) {
+    pub(crate) fn announced(&self, role: Role) -> [(u16, u32); 3] {
         let last = match role {
             Role::Client => (setting::ENABLE_PUSH, 0),
             Role::Server => (setting::MAX_CONCURRENT_STREAMS, self.max_concurrent_streams),
         };
-        let all = [
+        [
             last,
             (setting::INITIAL_WINDOW_SIZE, self.stream_window),
             (setting::MAX_HEADER_LIST_SIZE, self.max_header_list_bytes),
-            (setting::MAX_FRAME_SIZE, self.max_frame_bytes),
-        ];
-        let count = if self.max_frame_bytes == MIN_FRAME {
-            3
-        } else {
-            4
-        };
-        (all, count)
+        ]
     }
 }
 

@@ -12,11 +12,13 @@ pub(crate) trait Secure: Send + Sync {
 
 type Accepting = BoxFuture<'static, Result<(Box<dyn Io>, PeerInfo), BoxError>>;
 
+type Make = fn(&ServerTlsSettings, Protocols) -> Result<Arc<dyn Secure>, Error>;
+
 /// TLS as it is wanted, and what makes it.
 #[derive(Clone)]
 pub(crate) struct Wanted {
     settings: ServerTlsSettings,
-    make: fn(&ServerTlsSettings, Protocols) -> Result<Arc<dyn Secure>, Error>,
+    make: Make,
 }
 
 /// Checks the settings and makes them ready.

@@ -30,7 +30,8 @@ pub struct ClientHttp2Settings {
     /// Bytes that a server may send ahead on all streams together. Default 16 MiB, so that a few
     /// streams which nobody reads do not stop the others.
     pub initial_connection_window_bytes: u32,
-    /// Largest frame that a server may send. Default 128 KiB.
+    /// Largest frame of data that a server may send, once it fills frames of 16 KiB. Default
+    /// 128 KiB.
     pub max_frame_bytes: u32,
     /// Longest header list that a server may send. Default 16 KiB.
     pub max_header_list_bytes: u32,

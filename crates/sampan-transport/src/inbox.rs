@@ -1,11 +1,13 @@
 //! What has arrived on a stream and was not read yet.
 
-use crate::{
-    ResetReason, TransportError,
-    budget::{MemoryBudget, Reserved},
-};
+mod end;
+mod partial;
+
+pub(crate) use end::{End, Failure};
+
+use self::{end::Kept, partial::Partial};
+use crate::budget::{MemoryBudget, Reserved};
 use bytes::{Bytes, BytesMut};
-use sampan_h2::Trailers;
 use sampan_wire::copy;
 use std::{collections::VecDeque, task::Waker};
 
@@ -36,51 +38,6 @@ struct Rare {
     reserved: VecDeque<Reserved>,
 }
 
-/// An end, as small as most are.
-#[derive(Debug)]
-enum Kept {
-    Data,
-    Ok,
-    Other(Box<End>),
-}
-
-/// How a body has ended.
-#[derive(Debug)]
-pub(crate) enum End {
-    /// Without trailers.
-    Data,
-    Trailers(Trailers),
-    Failed(Failure),
-}
-
-/// Why a stream ended before its end.
-#[derive(Clone, Debug)]
-pub(crate) enum Failure {
-    /// By a code, of the peer or of this end.
-    Reset { reason: ResetReason },
-    /// The server did nothing with it.
-    Refused(TransportError),
-    /// Nothing of it has left.
-    Unsent(TransportError),
-    /// The connection is gone.
-    Broken(TransportError),
-    /// There was no memory for a message of this length.
-    NoMemory(usize),
-}
-
-/// A message of which some has come.
-#[derive(Debug, Default)]
-struct Partial {
-    bytes: BytesMut,
-    /// Of the message without its prefix; None until the prefix is here.
-    len: Option<usize>,
-    /// The prefix went ahead.
-    is_ahead: bool,
-    /// So many bytes are away with whoever reads more to them.
-    lent: usize,
-    reserved: Option<Reserved>,
-}
-
 /// What the engine must do after bytes were taken in.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Wish {
@@ -96,25 +53,11 @@ const PREFIX: usize = 5;
 /// Messages from this length on send their prefix ahead and count against the budget.
 const LONG: usize = 64 << 10;
 
-/// Memory taken for a message before its bytes have come.
-const MAX_AHEAD: usize = 256 << 10;
-
 /// From so many bytes on it pays to read them to where they belong, with a read of their own.
 const WORTH_LENDING: usize = 16 << 10;
 
 /// Chunks below this are joined when several wait.
 const SMALL: usize = 1 << 10;
-
-// === impl Failure ===
-
-impl Failure {
-    /// The stream went with its answer while somebody still read the request.
-    pub(crate) const fn answered() -> Self {
-        Self::Reset {
-            reason: ResetReason::NoError,
-        }
-    }
-}
 
 // === impl Inbox ===
 
@@ -351,81 +294,6 @@ fn whole_messages(data: &[u8]) -> usize {
         at = next;
     }
     at
-}
-
-// === impl Partial ===
-
-impl Partial {
-    /// Takes what belongs to this message, and gives what goes ahead of it. The error is the length
-    /// for which there is no memory.
-    fn fill(&mut self, data: &mut Bytes, budget: &MemoryBudget) -> Result<Option<Bytes>, usize> {
-        let mut ahead = None;
-        if self.len.is_none() {
-            let take = data.len().min(PREFIX - self.bytes.len());
-            self.bytes.extend_from_slice(&data.split_to(take));
-            let Some(&[_, a, b, c, d]) = self.bytes.first_chunk::<PREFIX>() else {
-                return Ok(None);
-            };
-            let len = u32::from_be_bytes([a, b, c, d]) as usize;
-            if len >= LONG {
-                self.reserved = Some(budget.reserve(len).ok_or(len)?);
-                ahead = Some(self.bytes.split().freeze());
-                self.is_ahead = true;
-            }
-            self.len = Some(len);
-        }
-        let missing = self.missing();
-        if missing > 0 {
-            let take = data.len().min(missing);
-            self.make_room(take);
-            copy::append(&mut self.bytes, &data[..take]);
-            *data = data.split_off(take);
-        }
-        Ok(ahead)
-    }
-
-    /// For `len` bytes at least. Not for all that was announced: a length alone costs its sender
-    /// nothing.
-    fn make_room(&mut self, len: usize) {
-        if self.bytes.capacity() - self.bytes.len() < len {
-            let ahead = self.bytes.len().max(MAX_AHEAD).min(self.missing());
-            self.bytes.reserve(ahead.max(len));
-        }
-    }
-
-    fn missing(&self) -> usize {
-        let prefix = if self.is_ahead { 0 } else { PREFIX };
-        match self.len {
-            None => PREFIX,
-            Some(len) => prefix + len - self.bytes.len() - self.lent,
-        }
-    }
-
-    fn is_whole(&self) -> bool {
-        self.len.is_some() && self.missing() == 0
-    }
-}
-
-// === impl Kept ===
-
-impl From<End> for Kept {
-    fn from(end: End) -> Self {
-        match end {
-            End::Data => Self::Data,
-            End::Trailers(Trailers::Ok) => Self::Ok,
-            other => Self::Other(Box::new(other)),
-        }
-    }
-}
-
-impl From<Kept> for End {
-    fn from(kept: Kept) -> Self {
-        match kept {
-            Kept::Data => Self::Data,
-            Kept::Ok => Self::Trailers(Trailers::Ok),
-            Kept::Other(end) => *end,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -68,7 +68,7 @@ pub struct Http2Settings {
     /// What a client may send on all streams before it was read from the socket.
     /// Default: 4 MiB.
     pub connection_window_bytes: u32,
-    /// Largest frame a client may send. Default: 128 KiB.
+    /// Largest frame of data a client may send, once it fills frames of 16 KiB. Default: 128 KiB.
     pub max_frame_bytes: u32,
     /// Silence after which the client is pinged. None: never. Default: 2 h. Source: gRFC A8.
     pub keepalive_interval: Option<Duration>,

@@ -6,9 +6,9 @@ use super::{
 };
 use crate::{
     Event, Key, Reason,
-    frame::{self, FrameHeader, HEADER_LEN, flag, kind},
+    frame::{self, FrameHeader, HEADER_LEN, flag, kind, setting},
     limits::TooMuch,
-    settings::MAX_WINDOW,
+    settings::{MAX_WINDOW, MIN_FRAME},
     streams::{Half, Place},
 };
 use bytes::{Buf, Bytes, BytesMut};
@@ -46,6 +46,17 @@ pub(super) const fn wanted(header: FrameHeader) -> usize {
 // === impl Connection ===
 
 impl<T: Default> Connection<T> {
+    /// A peer whose frames are full has much to send. Others are not told of larger frames: headers
+    /// would come in them as well, and those are waited for as a whole.
+    fn offer_larger_frames(&mut self, len: usize) {
+        let most = self.settings.max_frame_bytes;
+        if len == MIN_FRAME as usize && self.max_frame < most {
+            self.max_frame = most;
+            let setting = (setting::MAX_FRAME_SIZE, most);
+            frame::put_settings(&[setting], &mut self.output.buf);
+        }
+    }
+
     pub(super) fn on_data(
         &mut self,
         header: FrameHeader,
@@ -64,6 +75,7 @@ impl<T: Default> Connection<T> {
         }
         self.arrived += len as u32;
         self.reopen_connection();
+        self.offer_larger_frames(len);
         let (before, after) = if header.has(flag::PADDED) {
             let padding = usize::from(*input.get(HEADER_LEN).filter(|_| len > 0).ok_or(
                 Reason::FRAME_SIZE_ERROR.error("a padded frame has no length of padding"),
@@ -295,7 +307,32 @@ mod tests {
             max_frame_bytes: 128 << 10,
             ..Settings::default()
         };
-        Connection::new(Role::Server, settings)
+        let mut server = Connection::new(Role::Server, settings);
+        server.offer_larger_frames(MIN_FRAME as usize);
+        server
+    }
+
+    #[test]
+    fn a_peer_that_fills_its_frames_may_send_larger_ones_and_no_other_may() {
+        let large = sent(&[7; LARGE], 0);
+        let refused = |server: &mut Connection<()>| {
+            let mut input = BytesMut::from(&large[..]);
+            loop {
+                match server.receive(&mut input, Instant::now()) {
+                    Ok(Some(_)) => {}
+                    Ok(None) => return None,
+                    Err(error) => return Some(error.reason),
+                }
+            }
+        };
+        let settings = server().settings.clone();
+        let mut strict = Connection::<()>::new(Role::Server, settings);
+        assert_eq!(refused(&mut strict), Some(Reason::FRAME_SIZE_ERROR));
+        assert_eq!(refused(&mut server()), None);
+        // SETTINGS_MAX_FRAME_SIZE, 128 KiB.
+        let told = [0, 5, 0, 2, 0, 0];
+        let said = server().output().as_single().unwrap().to_vec();
+        assert!(said.windows(6).any(|setting| setting == told));
     }
 
     proptest! {

@@ -14,8 +14,8 @@ use std::time::Instant;
 /// What a frame has come to.
 pub(super) type Handled = Result<Option<Event>, ConnectionError>;
 
-/// Of headers, a frame as long as the longest block is taken; of control, as long as any peer may
-/// send without asking. DATA alone does not wait until all of a frame is here.
+/// Every peer may send frames of this size without asking. Larger ones are for data, which does not
+/// wait until all of a frame is here, and for headers up to the longest block.
 const MAX_CONTROL: usize = 16 << 10;
 
 pub(super) const TOO_MANY_FRAMES: ConnectionError =
@@ -49,7 +49,7 @@ impl<T: Default> Connection<T> {
                 return Ok(None);
             };
             let header = FrameHeader::parse(bytes);
-            if header.len > self.settings.max_frame_bytes as usize {
+            if header.len > self.max_frame as usize {
                 return Err(Reason::FRAME_SIZE_ERROR.error("a frame is larger than allowed"));
             }
             if !self.has_settings && (header.kind != kind::SETTINGS || header.has(flag::ACK)) {

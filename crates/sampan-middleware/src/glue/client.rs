@@ -6,7 +6,7 @@ use super::{
     encode::{EncodedStream, Whole, encode},
 };
 use crate::Body;
-use answer::{one_answer, stream_answer};
+use answer::{one_answer, stream_answer, whole_answer};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use http::{
@@ -185,12 +185,18 @@ where
             let codec = ProstCodec::<Q, A>::default();
             return self.unary_with(codec, request, rpc).await;
         }
-        self.ready().await?;
+        if !self.is_direct {
+            self.ready().await?;
+        }
         let call = self.call_one(request, rpc)?;
         let answer = call
             .await
             .map_err(|error| edges::status_from(error.into()))?;
-        one_answer(answer, self.decoding_limit()).await
+        let limit = self.decoding_limit();
+        match whole_answer(answer, limit) {
+            Ok(answer) => answer,
+            Err(answer) => one_answer(answer, limit).await,
+        }
     }
 
     /// Calls a method of one message that answers with a stream.
@@ -210,7 +216,9 @@ where
             let codec = ProstCodec::<Q, A>::default();
             return self.server_streaming_with(codec, request, rpc).await;
         }
-        self.ready().await?;
+        if !self.is_direct {
+            self.ready().await?;
+        }
         let call = self.call_one(request, rpc)?;
         let answer = call
             .await
@@ -240,7 +248,11 @@ where
         let answer = call
             .await
             .map_err(|error| edges::status_from(error.into()))?;
-        one_answer(answer, self.decoding_limit()).await
+        let limit = self.decoding_limit();
+        match whole_answer(answer, limit) {
+            Ok(answer) => answer,
+            Err(answer) => one_answer(answer, limit).await,
+        }
     }
 
     /// Calls a method of a stream that answers with a stream.

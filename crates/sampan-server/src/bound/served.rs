@@ -275,6 +275,10 @@ where
     }
 }
 
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "it is a Speak, as the other is"
+)]
 fn speak_http2<S, B>(
     io: Box<dyn Io>,
     peer: PeerInfo,

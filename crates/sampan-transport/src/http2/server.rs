@@ -79,9 +79,13 @@ const MAX_WAITING: usize = 1 << 20;
 /// How long a client may take none of what waits for it.
 const MAX_STALL: Duration = Duration::from_secs(60);
 
-/// Answers leave after this time though more requests were read: the client works on them
-/// meanwhile.
-const MAX_HELD: Duration = Duration::from_micros(50);
+/// Answers that are ready wait so long for those of requests that came with them: less where much
+/// is left to do, because the client works on the first ones meanwhile.
+const HELD: Duration = Duration::from_micros(50);
+const MAX_HELD: Duration = Duration::from_micros(200);
+
+/// So many requests are much.
+const MUCH_LEFT: usize = 8;
 
 /// Without calls for so long, a connection gives its memory back.
 const REST: Duration = Duration::from_secs(1);
@@ -423,9 +427,15 @@ where
             }
             let held = self.shared.lock().engine.output().len();
             // A handler that answered has looked at the clock.
-            if held >= HIGH_WATER || clock::recent() - begun >= MAX_HELD {
+            let most = if self.fresh.len() >= MUCH_LEFT {
+                HELD
+            } else {
+                MAX_HELD
+            };
+            if held >= HIGH_WATER || clock::recent() - begun >= most {
                 self.write(cx)?;
-                begun = clock::recent();
+                // Writing takes its own time.
+                begun = clock::look();
             }
         }
         self.shared.lock().engine.hold_window(false);

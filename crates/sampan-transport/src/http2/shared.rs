@@ -78,7 +78,7 @@ const ALONE: usize = 1;
 
 /// So many requests, or so many bytes of them, do not wait for the driver: the peer works on them
 /// meanwhile.
-const MANY: u32 = 24;
+const MANY: u32 = 32;
 const MUCH: usize = 16 << 10;
 
 // === impl Shared ===

@@ -42,6 +42,41 @@ enum Head {
     Over,
 }
 
+/// The answer of a call that ended well and came whole: nearly every one.
+///
+/// # Errors
+/// The answer again, when [`one_answer`] has to look at it.
+pub(super) fn whole_answer<A, B>(
+    mut answer: http::Response<B>,
+    limit: usize,
+) -> Result<Result<Response<A>, Status>, http::Response<B>>
+where
+    A: Message + Default,
+    B: 'static,
+{
+    if answer.headers().contains_key(&Status::GRPC_STATUS) {
+        return Err(answer);
+    }
+    let Some(body) = (answer.body_mut() as &mut dyn Any).downcast_mut::<Body>() else {
+        return Err(answer);
+    };
+    let Some(data) = body.take_ok() else {
+        return Err(answer);
+    };
+    match edges::only_message(data, limit) {
+        Ok(message) => {
+            let (parts, _) = answer.into_parts();
+            let metadata = MetadataMap::from_headers(parts.headers);
+            let message = decode(message);
+            Ok(message.map(|message| Response::from_parts(metadata, message, parts.extensions)))
+        }
+        Err(data) => {
+            *body = Body::ok(data);
+            Err(answer)
+        }
+    }
+}
+
 pub(super) async fn one_answer<A, B>(
     mut answer: http::Response<B>,
     limit: usize,
@@ -51,20 +86,12 @@ where
     B: http_body::Body<Error: Into<BoxError>> + 'static,
 {
     let head = check_head(&mut answer)?;
-    let (parts, mut body) = answer.into_parts();
+    let (parts, body) = answer.into_parts();
     let mut metadata = MetadataMap::from_headers(parts.headers);
-    let known = (&mut body as &mut dyn Any).downcast_mut::<Body>();
-    let collected = match known.and_then(Body::take_ok) {
-        Some(data) => match edges::only_message(data, limit) {
-            Ok(message) => {
-                let message = decode(message)?;
-                return Ok(Response::from_parts(metadata, message, parts.extensions));
-            }
-            Err(data) => collect(Body::ok(data), limit).await,
-        },
-        None => collect(body, limit).await,
-    };
-    match collected.and_then(|collected| judge(collected, parts.status, head)) {
+    match collect(body, limit)
+        .await
+        .and_then(|collected| judge(collected, parts.status, head))
+    {
         Ok((message, trailers)) => {
             let mut headers = metadata.into_headers();
             headers.extend(trailers);
