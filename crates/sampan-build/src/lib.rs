@@ -52,6 +52,7 @@ pub use error::Error;
 pub use load::load;
 #[doc(hidden)]
 pub use plugin::{PARAMETERS as PLUGIN_PARAMETERS, run as run_plugin};
+pub use policy::declared;
 
 use std::path::Path;
 

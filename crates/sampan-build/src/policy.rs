@@ -2,8 +2,11 @@
 //! as constants.
 
 mod check;
+mod declared;
 pub(crate) mod options;
 mod place;
+
+pub use declared::declared;
 
 use crate::error::Fault;
 use crate::source::Sources;

@@ -1,5 +1,7 @@
-//! `sampan describe`: services, methods, messages and enums as .proto text.
+//! `sampan describe`: services, methods, messages and enums as .proto text; or what holds for
+//! methods.
 
+mod policy;
 mod print;
 
 use crate::{
@@ -14,6 +16,9 @@ pub(crate) use print::method;
 use prost_reflect::{DynamicMessage, Kind, MessageDescriptor, Value};
 
 pub(crate) async fn run(args: &DescribeArgs) -> Result<(), Failure> {
+    if args.policy {
+        return policy::run(args).await;
+    }
     let (address, symbol) = Task::address_and_symbol(&args.words, args.schema.has_files())?;
     let (address, symbol) = (address.as_deref(), symbol.as_deref());
     show(

@@ -6,8 +6,10 @@ use crate::{
 };
 use http::{HeaderMap, request, uri::PathAndQuery};
 use sampan_transport::{CallHead, RouteHead};
-use sampan_wire::policy::{CallFacts, MaxDecodingMessageSize, Method, MethodKind};
-use std::{collections::HashMap, time::Duration};
+use sampan_wire::policy::{
+    CallFacts, EffectivePolicy, MaxDecodingMessageSize, Method, MethodKind, Origin,
+};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 /// All of a request but its body, kept until the call's last attempt.
@@ -17,8 +19,10 @@ pub(crate) struct Call {
     /// Known when a generated client or the channel's settings say so.
     pub(crate) method: Option<&'static Method>,
     kind: Option<MethodKind>,
-    /// The longest message that the caller takes.
-    pub(crate) max_message_bytes: Option<usize>,
+    /// The longest message that the caller takes; without a limit the longest there is.
+    max_message_bytes: usize,
+    /// Where more is said than the method's own policy and the channel's defaults.
+    pub(crate) policy: Option<Arc<EffectivePolicy>>,
 }
 
 // === impl Call ===
@@ -60,7 +64,8 @@ impl Call {
             headers,
             method,
             kind,
-            max_message_bytes,
+            max_message_bytes: max_message_bytes.unwrap_or(usize::MAX),
+            policy: None,
         }
     }
 
@@ -76,7 +81,8 @@ impl Call {
             headers,
             method: Some(method),
             kind: Some(method.kind()),
-            max_message_bytes: Some(max_message_bytes),
+            max_message_bytes,
+            policy: None,
         }
     }
 
@@ -91,8 +97,41 @@ impl Call {
         policy: &DeadlinePolicy,
     ) -> Result<Times, Failure> {
         let asked = take_asked(&mut self.headers)?;
+        let told = self
+            .policy
+            .as_ref()
+            .and_then(|policy| policy.deadline.bound);
+        let asked = [asked, told.map(|told| told.value)]
+            .into_iter()
+            .flatten()
+            .min();
         let bounds = policy.bounds(asked, self.method, self.kind);
         Ok(Times::new(now, bounds))
+    }
+
+    /// What is said of it beside its method's own policy.
+    pub(crate) fn follow(&mut self, policy: Arc<EffectivePolicy>) {
+        let told = policy.max_response_bytes;
+        if let (Some(limit), false) = (told.value, told.origin == Origin::Default) {
+            self.max_message_bytes = self.max_message_bytes.min(limit);
+        }
+        self.policy = Some(policy);
+    }
+
+    /// The longest message that its caller takes.
+    pub(crate) fn max_message_bytes(&self) -> Option<usize> {
+        Some(self.max_message_bytes).filter(|limit| *limit < usize::MAX)
+    }
+
+    /// The longest message that it may send.
+    pub(crate) fn max_request_bytes(&self) -> Option<usize> {
+        self.policy.as_ref()?.max_request_bytes.value
+    }
+
+    /// Whether it waits while no endpoint can be reached, instead of failing.
+    pub(crate) fn waits_for_ready(&self) -> bool {
+        let policy = self.policy.as_ref();
+        policy.is_some_and(|policy| policy.wait_for_ready.value)
     }
 
     /// The head of an attempt with what is left of its deadline.

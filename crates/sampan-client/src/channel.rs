@@ -3,24 +3,23 @@
 use crate::{
     Balance, Counts, EndpointSnapshot, Error,
     call::Call,
-    config::{CallSettings, env},
+    config::{CallSettings, ConfigSource},
     flight::Flight,
+    policy::CircuitLimits,
     pool::{Pool, Source},
     resolve::Resolver,
     retry::ThrottleSettings,
-    site::{Connector, Route},
+    route::RouteSettings,
+    site::Connector,
     stack::{RequestBody, Stack},
-    target::{Place, Security, Target},
+    target::{Place, Target},
 };
-use http::{
-    HeaderValue,
-    uri::{Authority, Scheme},
-};
-use sampan_middleware::{Body, glue::direct};
-use sampan_transport::{ClientHttp2Settings, ClientTls, ConnectSettings, RouteHead, TcpSettings};
-use sampan_wire::policy::Method;
+use sampan_middleware::{Body, glue::direct, overload::AdaptiveSettings};
+use sampan_transport::{ClientHttp2Settings, ClientTls, ConnectSettings, TcpSettings};
+use sampan_wire::policy::{CallPolicy, Method};
 use std::{
     fmt,
+    path::PathBuf,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -59,6 +58,7 @@ pub struct ChannelBuilder {
     tls: Option<ClientTls>,
     authority: Option<String>,
     user_agent: Option<String>,
+    service_config: Option<ConfigSource>,
 }
 
 /// The response to a call. Dropping it cancels the call.
@@ -73,8 +73,6 @@ pub(crate) struct Shared {
     pool: Arc<Pool>,
     stack: Arc<Stack>,
 }
-
-const USER_AGENT: &str = concat!("sampan/", env!("CARGO_PKG_VERSION"));
 
 // === impl Channel ===
 
@@ -103,6 +101,7 @@ impl Channel {
             tls: None,
             authority: None,
             user_agent: None,
+            service_config: None,
         }
     }
 
@@ -165,7 +164,8 @@ impl tower_service::Service<http::Request<tonic::body::Body>> for Channel {
         let (head, body) = request.into_parts();
         // Written where it stays.
         let room = Box::new_uninit();
-        let (call, body) = match direct::take() {
+        let own_policy = head.extensions.get::<CallPolicy>().copied();
+        let (mut call, body) = match direct::take() {
             Some(direct) => {
                 let limit = direct.max_decoding_message_size;
                 let call = Call::direct(direct.path, head.headers, direct.method, limit);
@@ -180,6 +180,9 @@ impl tower_service::Service<http::Request<tonic::body::Body>> for Channel {
                 (call, RequestBody::Unread(body))
             }
         };
+        if let Some(policy) = &own_policy {
+            stack.hear(&mut call, policy);
+        }
         let flight = Flight::new(Arc::clone(&self.shared), call, body);
         ResponseFuture {
             flight: Box::write(room, flight),
@@ -251,6 +254,29 @@ impl ChannelBuilder {
         self
     }
 
+    /// Fails calls at once with UNAVAILABLE while so many are under way, or wait for an endpoint.
+    /// Connections are not bounded by it: an endpoint has ten at most. Default: no limit.
+    /// Source: gRFC A32.
+    pub const fn circuit_breaker(mut self, limits: CircuitLimits) -> Self {
+        self.calls.gate.circuit = Some(limits);
+        self
+    }
+
+    /// Fails calls at once with UNAVAILABLE while more are under way than the service answers
+    /// without queueing, which is found out from how long its answers take. For channels of
+    /// unary calls: long streams look like slow answers. Default: off.
+    pub const fn adaptive_concurrency(mut self, settings: AdaptiveSettings) -> Self {
+        self.calls.gate.adaptive = Some(settings);
+        self
+    }
+
+    /// Lets so many calls a second begin, and `burst` (at least one) at once after a pause;
+    /// others fail with RESOURCE_EXHAUSTED. Default: no limit.
+    pub const fn rate_limit(mut self, per_second: f64, burst: u32) -> Self {
+        self.calls.gate.rate = Some((per_second, burst));
+        self
+    }
+
     /// Speaks TLS.
     pub fn tls(mut self, tls: ClientTls) -> Self {
         self.tls = Some(tls);
@@ -274,10 +300,30 @@ impl ChannelBuilder {
     /// 1000), until successes, which give `token_ratio` each, bring them back. Default 10 and
     /// 0.1. Source: gRFC A6.
     pub const fn retry_throttle(mut self, max_tokens: u32, token_ratio: f32) -> Self {
-        self.calls.throttle = ThrottleSettings {
+        self.calls.throttle = Some(ThrottleSettings {
             max_tokens,
             token_ratio,
-        };
+        });
+        self
+    }
+
+    /// Says what holds for all calls, over the service config and the .proto. A call says it for
+    /// itself by a [`CallPolicy`] in its request's extensions.
+    pub const fn policy(mut self, policy: CallPolicy) -> Self {
+        self.calls.policy = policy;
+        self
+    }
+
+    /// Takes a service config: JSON as gRPC defines it. Unknown fields are ignored; `sampan
+    /// describe --policy` names them, and shows what holds for each method.
+    pub fn service_config(mut self, json: impl Into<String>) -> Self {
+        self.service_config = Some(ConfigSource::Text(json.into()));
+        self
+    }
+
+    /// Takes a service config from a file, which is read when the channel is made.
+    pub fn service_config_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.service_config = Some(ConfigSource::File(path.into()));
         self
     }
 
@@ -322,67 +368,11 @@ impl ChannelBuilder {
         let resolver = |place: &Place| Resolver::new(place.clone(), Arc::clone(&route));
         let source = Source::Constant(target.places().iter().map(resolver).collect());
         let name = target.as_str().to_owned();
-        Ok(Channel::new(name, source, self.balance, self.calls))
-    }
-}
-
-/// What a route is made of.
-pub(crate) struct RouteSettings<'a> {
-    pub(crate) authority: Authority,
-    /// What certificates are checked against.
-    pub(crate) host: String,
-    pub(crate) security: Security,
-    pub(crate) tls: Option<ClientTls>,
-    pub(crate) user_agent: Option<&'a str>,
-    pub(crate) connect: ConnectSettings,
-    pub(crate) connector: Connector,
-}
-
-// === impl RouteSettings ===
-
-impl RouteSettings<'_> {
-    pub(crate) fn build(self) -> Result<Route, Error> {
-        let user_agent = match self.user_agent {
-            None => HeaderValue::from_static(USER_AGENT),
-            Some(own) => HeaderValue::try_from(format!("{own} {USER_AGENT}")).map_err(|error| {
-                Error::configuration(format!("{own:?} is no user agent")).with_source(error)
-            })?,
-        };
-        let tls = match (self.security, self.tls) {
-            (Security::Plaintext, Some(_)) => {
-                return Err(Error::configuration(
-                    "http:// means plaintext, and TLS settings were given",
-                )
-                .with_hint(Some("use https://")));
-            }
-            (Security::Plaintext | Security::Unsaid, None) => None,
-            (Security::Tls, None) => Some(ClientTls::new()),
-            (_, Some(tls)) => Some(tls),
-        };
-        let (scheme, connect) = match tls {
-            None => (Scheme::HTTP, self.connect),
-            Some(mut tls) => {
-                if !tls.has_roots()
-                    && let Some(roots) = env::default_roots()?
-                {
-                    tls = tls.with_roots(roots);
-                }
-                let connect = self.connect.with_tls(&tls, &self.host).map_err(|error| {
-                    Error::configuration("TLS cannot be used").with_source(error)
-                })?;
-                (Scheme::HTTPS, connect)
-            }
-        };
-        let authority = self.authority.as_str();
-        let authority = HeaderValue::from_str(authority).map_err(|error| {
-            Error::configuration(format!("\"{authority}\" is no authority")).with_source(error)
-        })?;
-        let head = RouteHead::new(scheme, authority, user_agent);
-        Ok(Route {
-            head,
-            connect,
-            connector: self.connector,
-        })
+        let mut calls = self.calls;
+        if let Some(source) = &self.service_config {
+            calls.service_config = source.read()?;
+        }
+        Ok(Channel::new(name, source, self.balance, calls))
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
     failure::{Failure, Phase, Progress},
     flight::{Outcome, deliver},
     outbound::Streamed,
-    retry::{Again, Next},
+    retry::{Again, Next, hedge_policy, hedged},
     share::Share,
     stack::{Outgoing, RequestBody},
     timers::sleep_until,
@@ -87,16 +87,19 @@ async fn answered(
             let (outgoing, stream) = poll_fn(|cx| {
                 let body = body.take();
                 let body = body.unwrap_or_else(|| RequestBody::Unread(Default::default()));
-                std::task::Poll::Ready(Outgoing::read(body, share, cx))
+                std::task::Poll::Ready(Outgoing::read(body, call.max_request_bytes(), share, cx))
             })
             .await?;
             check_runtime(stream.as_ref())?;
             (outgoing, stream, None)
         }
     };
-    let mut again = outgoing
-        .can_be_sent_again()
-        .then(|| Again::new(call.method));
+    if let (None, true, Some(policy)) =
+        (&attempted, outgoing.can_be_sent_again(), hedge_policy(call))
+    {
+        return hedged(share, call, times, policy, &outgoing, progress).await;
+    }
+    let mut again = outgoing.can_be_sent_again().then(|| Again::new(call));
     let mut previous = 0;
     loop {
         let just = match attempted.take() {
@@ -118,7 +121,7 @@ async fn answered(
         let Some(again) = &mut again else {
             return just.settle(progress);
         };
-        let next = again.judge(&just, &share.stack().throttle, &mut rand::rng());
+        let next = again.judge(&just, share.stack(), Instant::now(), &mut rand::rng());
         match next {
             Next::Stop => return just.settle(progress),
             Next::AtOnce => progress.was_not_sent(),
@@ -164,18 +167,25 @@ async fn attempt(
         let payload = outgoing.payload(stream);
         send(live, call, times, previous, Instant::now(), payload)
     };
+    let waits = share
+        .stack()
+        .gate
+        .as_ref()
+        .map(|gate| gate.wait())
+        .transpose()?;
     let pool = &share.stack().pool;
     let sent = pool
-        .offer_until_taken(stream, take)
+        .offer_until_taken(stream, call.waits_for_ready(), take)
         .await
         .map_err(Failure::unreachable)?;
+    drop(waits);
     outgoing.left();
     progress.sent_to(&sent.ticket.live().endpoint);
     let result = sent.exchange.await;
     Ok(Attempted::new(
         result,
         sent.ticket,
-        call.max_message_bytes,
+        call.max_message_bytes(),
         outgoing.failure.as_ref(),
     ))
 }

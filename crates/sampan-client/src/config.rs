@@ -2,9 +2,18 @@
 
 pub(crate) mod env;
 
-use crate::retry::ThrottleSettings;
-use sampan_wire::policy::Method;
-use std::{collections::HashMap, time::Duration};
+use crate::{Error, error::BoxError, gate::GateSettings, retry::ThrottleSettings};
+use sampan_wire::{
+    policy::{CallPolicy, Method},
+    service_config::ServiceConfig,
+};
+use std::{
+    collections::HashMap,
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// How a channel chooses among its endpoints.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,6 +27,13 @@ pub enum Balance {
     RoundRobin,
 }
 
+/// Where a service config stands.
+#[derive(Debug)]
+pub(crate) enum ConfigSource {
+    Text(String),
+    File(PathBuf),
+}
+
 /// What holds for the calls of a channel.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct CallSettings {
@@ -28,5 +44,44 @@ pub(crate) struct CallSettings {
     pub(crate) response_timeout: Option<Duration>,
     pub(crate) max_message_bytes: Option<usize>,
     pub(crate) max_concurrent_calls: Option<usize>,
-    pub(crate) throttle: ThrottleSettings,
+    pub(crate) throttle: Option<ThrottleSettings>,
+    pub(crate) gate: GateSettings,
+    /// Of all calls.
+    pub(crate) policy: CallPolicy,
+    pub(crate) service_config: ServiceConfig,
+}
+
+// === impl ConfigSource ===
+
+impl ConfigSource {
+    /// # Errors
+    ///
+    /// When the file cannot be read, or what is there is no service config.
+    pub(crate) fn read(&self) -> Result<ServiceConfig, Error> {
+        let what = match self {
+            Self::Text(_) => "cannot use the service config".to_owned(),
+            Self::File(path) => format!("cannot use the service config \"{}\"", path.display()),
+        };
+        let wrong = |source: BoxError| Error::configuration(what).with_source(source);
+        let read;
+        let text = match self {
+            Self::Text(text) => text,
+            Self::File(path) => match read_file(path) {
+                Ok(text) => {
+                    read = text;
+                    &read
+                }
+                Err(error) => return Err(wrong(error.into())),
+            },
+        };
+        ServiceConfig::parse(text).map_err(|error| wrong(error.into()))
+    }
+}
+
+/// No more than a service config may have, and a byte.
+fn read_file(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    let most = u64::try_from(ServiceConfig::MAX_LEN).unwrap_or(u64::MAX);
+    File::open(path)?.take(most + 1).read_to_string(&mut text)?;
+    Ok(text)
 }

@@ -10,7 +10,7 @@ use crate::{
     endpoint::Ticket,
     failure::{Failure, Progress},
     response::{Answer, CallRef, ResponseBody},
-    retry::may_be_tried_again,
+    retry::{hedge_policy, may_be_tried_again},
     share::Share,
     stack::{Outgoing, RequestBody, Stack},
     timers::Timer,
@@ -87,6 +87,11 @@ impl Flight {
         share.begin();
         let now = Instant::now();
         let times = share.stack().begin(call, now)?;
+        share.pass(now)?;
+        if hedge_policy(call).is_some() {
+            self.cool(times, Standing::Turn(body));
+            return Ok(());
+        }
         if let Some(turns) = &share.stack().turns {
             match Arc::clone(turns).try_acquire_owned() {
                 Ok(turn) => share.take_turn(turn),
@@ -96,7 +101,7 @@ impl Flight {
                 }
             }
         }
-        let (mut outgoing, stream) = Outgoing::read(body, share, cx)?;
+        let (mut outgoing, stream) = Outgoing::read(body, call.max_request_bytes(), share, cx)?;
         check_runtime(stream.as_ref())?;
         let take = |live: &_, stream| send(live, call, &times, 0, now, outgoing.payload(stream));
         match share.stack().pool.offer(stream, take) {
@@ -134,7 +139,10 @@ impl Flight {
         };
         let failed = match result {
             Ok(mut response) => {
-                match away.ticket.check(&mut response, own.call.max_message_bytes) {
+                match away
+                    .ticket
+                    .check(&mut response, own.call.max_message_bytes())
+                {
                     Ok(Answer::Ok(data)) => {
                         let ended = Ended::Status(Code::Ok);
                         away.ticket.note(ended, away.exchange.ended_at());
@@ -166,8 +174,8 @@ impl Flight {
             }),
             Err(failed) => Attempted::failed(failed, away.ticket, failure),
         };
-        let method = self.own.as_ref()?.call.method;
-        if away.outgoing.can_be_sent_again() && may_be_tried_again(method, &attempted) {
+        let call = &self.own.as_ref()?.call;
+        if away.outgoing.can_be_sent_again() && may_be_tried_again(call, &attempted) {
             self.cool(away.times, Standing::Attempted(away.outgoing, attempted));
             return None;
         }
@@ -265,6 +273,7 @@ pub(crate) fn deliver(
             let timer = timer
                 .filter(is_same)
                 .or_else(|| whole.map(|whole| whole.timer()));
+            let limit = call.max_message_bytes();
             let origin = CallRef {
                 path: call.path,
                 live: Arc::clone(ticket.live()),
@@ -275,7 +284,7 @@ pub(crate) fn deliver(
             let share = share.hand_over(stack);
             let ending = Ending { share, ticket };
             let (head, body) = response.into_parts();
-            let body = ResponseBody::new(doubtful, body, call.max_message_bytes, timer, origin);
+            let body = ResponseBody::new(doubtful, body, limit, timer, origin);
             let body = CallEnd::new(&head.headers, body, ending);
             http::Response::from_parts(head, Body::new(body))
         }

@@ -16,12 +16,16 @@ mod endpoint;
 mod error;
 mod failure;
 mod flight;
+mod gate;
 mod latency;
+mod length_check;
 mod outbound;
+pub mod policy;
 mod pool;
 mod resolve;
 mod response;
 mod retry;
+mod route;
 mod share;
 mod site;
 mod snapshot;
@@ -34,6 +38,7 @@ pub use channel::{Channel, ChannelBuilder, ResponseFuture};
 pub use config::Balance;
 pub use endpoint::EndpointSnapshot;
 pub use error::Error;
+pub use sampan_middleware::overload;
 pub use sampan_transport::{
     Certificate, ClientHttp2Settings, ClientTls, Identity, TcpKeepalive, TcpSettings,
 };

@@ -1,7 +1,7 @@
 //! The body of a request: read far enough to know whether it is one message, which can be sent
 //! again, or a stream, which cannot.
 
-use crate::error::BoxError;
+use crate::{error::BoxError, length_check::LengthCheck};
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use std::{
@@ -9,7 +9,7 @@ use std::{
     fmt,
     pin::Pin,
     sync::{Arc, OnceLock},
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 use tonic::Status;
 
@@ -26,6 +26,7 @@ pub(crate) struct Streamed {
     read: VecDeque<Bytes>,
     rest: tonic::body::Body,
     failure: StreamFailure,
+    lengths: LengthCheck,
 }
 
 /// The caller's own failure to produce its request stream, once there is one.
@@ -38,7 +39,11 @@ impl Outbound {
     ///
     /// A unary request is encoded here, in one piece; sending it whole also spares the empty
     /// frame that would otherwise end it.
-    pub(crate) fn read(mut body: tonic::body::Body, cx: &mut Context<'_>) -> Result<Self, Status> {
+    pub(crate) fn read(
+        mut body: tonic::body::Body,
+        max_message_bytes: Option<usize>,
+        cx: &mut Context<'_>,
+    ) -> Result<Self, Status> {
         if body.is_end_stream() {
             return Ok(Self::Whole(Bytes::new()));
         }
@@ -68,6 +73,7 @@ impl Outbound {
             read: first.into_iter().chain(second).collect(),
             rest: body,
             failure: StreamFailure::default(),
+            lengths: LengthCheck::new(max_message_bytes),
         }))
     }
 }
@@ -89,14 +95,24 @@ impl http_body::Body for Streamed {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.get_mut();
-        if let Some(data) = this.read.pop_front() {
-            return Poll::Ready(Some(Ok(Frame::data(data))));
-        }
-        Pin::new(&mut this.rest).poll_frame(cx).map_err(|status| {
-            // The transport only resets the stream; the caller wants to know why.
-            let _ = this.failure.set(status.clone());
-            status.into()
-        })
+        let frame = match this.read.pop_front() {
+            Some(data) => Some(Ok(Frame::data(data))),
+            None => ready!(Pin::new(&mut this.rest).poll_frame(cx)),
+        };
+        let checked = frame.map(|frame| {
+            let frame = frame?;
+            if let Some(data) = frame.data_ref() {
+                this.lengths.look(data)?;
+            }
+            Ok(frame)
+        });
+        Poll::Ready(checked.map(|frame| {
+            frame.map_err(|status: Status| {
+                // The transport only resets the stream; the caller wants to know why.
+                let _ = this.failure.set(status.clone());
+                status.into()
+            })
+        }))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -130,7 +146,11 @@ mod tests {
     }
 
     fn read(body: tonic::body::Body) -> Result<Outbound, Status> {
-        Outbound::read(body, &mut Context::from_waker(std::task::Waker::noop()))
+        Outbound::read(
+            body,
+            None,
+            &mut Context::from_waker(std::task::Waker::noop()),
+        )
     }
 
     #[test]

@@ -156,7 +156,8 @@ impl Pool {
         Err((what, Nowhere::Full(Arc::clone(&view.local.queue))))
     }
 
-    /// As [`offer`](Self::offer), but waits for a connection while one may come.
+    /// As [`offer`](Self::offer), but waits for a connection while one may come; where
+    /// `waits_for_ready`, also while all endpoints are down.
     ///
     /// # Errors
     ///
@@ -164,6 +165,7 @@ impl Pool {
     pub(crate) async fn offer_until_taken<T, R>(
         self: &Arc<Self>,
         mut what: T,
+        waits_for_ready: bool,
         take: impl Fn(&Arc<Live>, T) -> Result<R, (T, WhyNot)>,
     ) -> Result<R, Error> {
         // Before the first look, so that no change falls between look and wait.
@@ -178,8 +180,8 @@ impl Pool {
             };
             what = back;
             let has_changed = match nowhere {
-                Nowhere::Down(error) => return Err(error),
-                Nowhere::Connecting => changes.changed().await,
+                Nowhere::Down(error) if !waits_for_ready => return Err(error),
+                Nowhere::Down(_) | Nowhere::Connecting => changes.changed().await,
                 Nowhere::Full(queue) => tokio::select! {
                     has_changed = changes.changed() => has_changed,
                     next = queue.lock_owned(), if turn.is_none() => {
@@ -204,7 +206,7 @@ impl Pool {
     ///
     /// When all endpoints are down.
     pub(crate) async fn wait_ready(self: &Arc<Self>) -> Result<(), Error> {
-        self.offer_until_taken((), |_, ()| Ok(())).await
+        self.offer_until_taken((), false, |_, ()| Ok(())).await
     }
 
     /// What is known of each endpoint, in the order of their addresses.

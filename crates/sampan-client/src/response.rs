@@ -7,17 +7,18 @@
 use crate::{
     endpoint::{Live, has_come},
     failure::{Failure, Fault, Scene},
+    length_check::LengthCheck,
     timers::Timer,
 };
 use base64::{
     Engine as _, alphabet,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_TYPE, uri::PathAndQuery};
 use http_body::{Body as _, Frame, SizeHint};
 use sampan_transport::{Incoming, ResetReason};
-use sampan_wire::{Code as WireCode, frame::PREFIX_LEN};
+use sampan_wire::Code as WireCode;
 use std::{
     pin::Pin,
     sync::Arc,
@@ -63,23 +64,6 @@ pub(crate) struct CallRef {
     pub(crate) live: Arc<Live>,
     pub(crate) attempts: u32,
     pub(crate) started: Instant,
-}
-
-/// Refuses messages over a limit as soon as their length is read.
-#[derive(Debug)]
-struct LengthCheck {
-    limit: Option<usize>,
-    prefix: [u8; PREFIX_LEN],
-    prefix_len: usize,
-    /// Bytes of the message that are still to come.
-    left: usize,
-}
-
-/// A message that is longer than the caller takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct TooLong {
-    len: usize,
-    limit: usize,
 }
 
 /// Checks a response's head, and its message where all is there.
@@ -284,61 +268,9 @@ impl CallRef {
     }
 }
 
-// === impl TooLong ===
-
-impl From<TooLong> for Fault {
-    fn from(TooLong { len, limit }: TooLong) -> Self {
-        let what = format!("a message of {len} bytes is over the limit of {limit}");
-        Self::new(Code::ResourceExhausted, what)
-    }
-}
-
-// === impl LengthCheck ===
-
-impl LengthCheck {
-    const fn new(limit: Option<usize>) -> Self {
-        Self {
-            limit,
-            prefix: [0; PREFIX_LEN],
-            prefix_len: 0,
-            left: 0,
-        }
-    }
-
-    fn look(&mut self, data: &Bytes) -> Result<(), TooLong> {
-        let Some(limit) = self.limit else {
-            return Ok(());
-        };
-        let mut data = &data[..];
-        while !data.is_empty() {
-            if self.left > 0 {
-                let skip = self.left.min(data.len());
-                self.left -= skip;
-                data.advance(skip);
-                continue;
-            }
-            let take = data.len().min(PREFIX_LEN - self.prefix_len);
-            self.prefix[self.prefix_len..self.prefix_len + take].copy_from_slice(&data[..take]);
-            self.prefix_len += take;
-            data.advance(take);
-            if self.prefix_len == PREFIX_LEN {
-                self.prefix_len = 0;
-                let [_, a, b, c, d] = self.prefix;
-                let len = u32::from_be_bytes([a, b, c, d]) as usize;
-                if len > limit {
-                    return Err(TooLong { len, limit });
-                }
-                self.left = len;
-            }
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     #[test]
     fn details_that_are_no_base64_are_taken_out_and_others_stay() {
@@ -354,28 +286,6 @@ mod tests {
         assert!(with("!!! no base64").is_none());
         for good in ["aGk", "aGk="] {
             assert_eq!(with(good).unwrap().details(), b"hi");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn a_long_message_is_found_however_the_bytes_are_cut(
-            lens in prop::collection::vec(0usize..40, 1..6),
-            limit in 0usize..40,
-            cut in 1usize..9,
-        ) {
-            let mut bytes = Vec::new();
-            for &len in &lens {
-                bytes.push(0);
-                bytes.extend(u32::try_from(len).unwrap().to_be_bytes());
-                bytes.extend(std::iter::repeat_n(7, len));
-            }
-            let mut check = LengthCheck::new(Some(limit));
-            let verdict = bytes
-                .chunks(cut)
-                .try_for_each(|chunk| check.look(&Bytes::copy_from_slice(chunk)));
-            let expected = lens.iter().find(|&&len| len > limit);
-            prop_assert_eq!(verdict.err(), expected.map(|&len| TooLong { len, limit }));
         }
     }
 }

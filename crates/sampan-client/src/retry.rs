@@ -3,23 +3,26 @@
 //! Transparently, by what is known of the failure alone: a request that never left goes
 //! elsewhere (the dispatcher does that), and one that was refused unprocessed is sent once more.
 //! By policy: a method that may run twice, after the statuses that its policy names, while the
-//! throttle lets it.
+//! throttle and the budget let it. Or without waiting for a failure ([`hedged`]).
 //!
 //! Source: gRFC A6.
 
+mod hedged;
 mod policy;
 mod replay;
 mod throttle;
 
+pub(crate) use hedged::hedged;
 use policy::{Outcome, RetryState, Verdict};
 pub(crate) use replay::ReplayBudget;
 pub(crate) use throttle::{Throttle, ThrottleSettings};
 
-use crate::{dispatch::Attempted, response::Answer};
+use crate::{call::Call, dispatch::Attempted, response::Answer, stack::Stack};
 use http::{HeaderMap, HeaderName};
 use rand::Rng;
-use sampan_wire::policy::Method;
+use sampan_wire::policy::{HedgePolicy, Repeat, RetryPolicy};
 use std::time::Duration;
+use tokio::time::Instant;
 use tonic::{Code, Status};
 
 const PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
@@ -40,8 +43,8 @@ pub(crate) enum Next {
 }
 
 /// Whether [`Again`] has anything to judge. Most attempts end here.
-pub(crate) fn may_be_tried_again(method: Option<&'static Method>, attempted: &Attempted) -> bool {
-    let has_policy = || method.and_then(retry_policy).is_some();
+pub(crate) fn may_be_tried_again(call: &Call, attempted: &Attempted) -> bool {
+    let has_policy = || retry_policy(call).is_some();
     match attempted {
         Attempted::Unsent(..) => true,
         Attempted::Failed(failed) => failed.was_refused || has_policy(),
@@ -52,9 +55,9 @@ pub(crate) fn may_be_tried_again(method: Option<&'static Method>, attempted: &At
 // === impl Again ===
 
 impl Again {
-    pub(crate) fn new(method: Option<&'static Method>) -> Self {
+    pub(crate) fn new(call: &Call) -> Self {
         Self {
-            policy: method.and_then(retry_policy).map(RetryState::new),
+            policy: retry_policy(call).copied().map(RetryState::new),
             may_be_refused: true,
         }
     }
@@ -62,7 +65,8 @@ impl Again {
     pub(crate) fn judge(
         &mut self,
         attempted: &Attempted,
-        throttle: &Throttle,
+        stack: &Stack,
+        now: Instant,
         rng: &mut impl Rng,
     ) -> Next {
         match attempted {
@@ -76,20 +80,42 @@ impl Again {
         let Some(policy) = &mut self.policy else {
             return Next::Stop;
         };
-        match policy.next(&outcome(attempted), throttle, rng) {
-            Verdict::Stop => Next::Stop,
-            Verdict::Retry { after } => Next::After(after),
+        match policy.next(&outcome(attempted), &stack.throttle, rng) {
+            Verdict::Retry { after } if stack.may_spend(now) => Next::After(after),
+            Verdict::Stop | Verdict::Retry { .. } => Next::Stop,
         }
     }
 }
 
-fn retry_policy(method: &'static Method) -> Option<&'static sampan_wire::policy::RetryPolicy> {
+fn retry_policy(call: &Call) -> Option<&RetryPolicy> {
+    if let Some(policy) = &call.policy {
+        return match &policy.repeat.value {
+            Some(Repeat::Retry(retry)) => Some(retry),
+            _ => None,
+        };
+    }
+    let method = call.method?;
     // The generator refuses a policy on other methods; a method written by hand may have one.
     if method.idempotency().is_repeatable() {
         method.policy().retry()
     } else {
         None
     }
+}
+
+/// How a call is sent more than once without a failure, if it is.
+pub(crate) fn hedge_policy(call: &Call) -> Option<&HedgePolicy> {
+    if let Some(policy) = &call.policy {
+        return match &policy.repeat.value {
+            Some(Repeat::Hedge(hedge)) => Some(hedge),
+            _ => None,
+        };
+    }
+    let method = call.method?;
+    let hedge = method.policy().hedge()?;
+    // The generator refuses a policy on other methods; a method written by hand may have one.
+    let is_safe = method.idempotency().is_repeatable() && method.kind().has_single_request();
+    is_safe.then_some(hedge)
 }
 
 fn outcome(attempted: &Attempted) -> Outcome {

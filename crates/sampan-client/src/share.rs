@@ -1,10 +1,10 @@
 //! What a call holds of its channel until it has ended: its place in the counts, its turn, and
 //! the bytes kept to send it again.
 
-use crate::stack::Stack;
+use crate::{failure::Failure, gate::Passed, stack::Stack};
 use sampan_middleware::Ended;
 use std::{mem, ops::Deref, sync::atomic::Ordering::Relaxed};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 use tonic::Code;
 
 /// `H` keeps the stack alive: with its channel before the head of the response, without it
@@ -14,6 +14,7 @@ pub(crate) struct Share<H: Deref<Target: AsRef<Stack>>> {
     turn: Option<OwnedSemaphorePermit>,
     kept_bytes: usize,
     has_ended: bool,
+    passed: Option<Passed>,
 }
 
 // === impl Share ===
@@ -26,6 +27,7 @@ impl<H: Deref<Target: AsRef<Stack>>> Share<H> {
             turn: None,
             kept_bytes: 0,
             has_ended: true,
+            passed: None,
         }
     }
 
@@ -41,6 +43,14 @@ impl<H: Deref<Target: AsRef<Stack>>> Share<H> {
 
     pub(crate) fn holder(&self) -> &H {
         &self.holder
+    }
+
+    /// It has passed the channel's gate, which hears of its end.
+    pub(crate) fn pass(&mut self, now: Instant) -> Result<(), Failure> {
+        if let Some(gate) = &self.stack().gate {
+            self.passed = Some(gate.pass(now)?);
+        }
+        Ok(())
     }
 
     pub(crate) fn take_turn(&mut self, turn: OwnedSemaphorePermit) {
@@ -77,6 +87,7 @@ impl<H: Deref<Target: AsRef<Stack>>> Share<H> {
             turn: self.turn.take(),
             kept_bytes: 0,
             has_ended: false,
+            passed: self.passed.take(),
         }
     }
 
@@ -85,7 +96,11 @@ impl<H: Deref<Target: AsRef<Stack>>> Share<H> {
         if mem::replace(&mut self.has_ended, true) {
             return;
         }
+        let passed = self.passed.take();
         let stack = self.stack();
+        if let (Some(gate), Some(passed)) = (&stack.gate, passed) {
+            gate.left(passed, ended, Instant::now(), &mut rand::rng());
+        }
         if ended.code() == Code::Ok {
             stack.throttle.succeeded();
         } else {

@@ -12,6 +12,8 @@ pub struct Counts {
     pub failed_calls: u64,
     /// Attempts beyond the first of their call, made by a retry policy.
     pub retries: u64,
+    /// Attempts beyond the first of their call, made without waiting for a failure.
+    pub hedges: u64,
 }
 
 #[derive(Debug, Default)]
@@ -19,6 +21,7 @@ pub(crate) struct Counters {
     pub(crate) calls: AtomicU64,
     pub(crate) failed_calls: AtomicU64,
     pub(crate) retries: AtomicU64,
+    pub(crate) hedges: AtomicU64,
 }
 
 // === impl Counters ===
@@ -29,6 +32,7 @@ impl Counters {
             calls: self.calls.load(Relaxed),
             failed_calls: self.failed_calls.load(Relaxed),
             retries: self.retries.load(Relaxed),
+            hedges: self.hedges.load(Relaxed),
         }
     }
 }

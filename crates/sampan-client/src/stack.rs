@@ -4,17 +4,25 @@ use crate::{
     call::Call,
     config::CallSettings,
     deadline::{DeadlinePolicy, Times},
-    failure::Failure,
+    failure::{Failure, Fault},
+    gate::Gate,
+    length_check::LengthCheck,
     outbound::{Outbound, StreamFailure, Streamed},
+    policy::{PolicyTable, RetryBudget},
     pool::Pool,
-    retry::{ReplayBudget, Throttle},
+    retry::{ReplayBudget, Throttle, ThrottleSettings},
     share::Share,
     snapshot::Counters,
 };
 use bytes::Bytes;
 use sampan_transport::Payload;
-use sampan_wire::policy::Method;
-use std::{collections::HashMap, ops::Deref, sync::Arc, task::Context};
+use sampan_wire::policy::{CallPolicy, Declared, EffectivePolicy, Method, Sayings};
+use std::{
+    collections::HashMap,
+    ops::Deref,
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
+    task::Context,
+};
 use tokio::{sync::Semaphore, time::Instant};
 
 /// Everything between a channel and its endpoints' connections.
@@ -23,6 +31,7 @@ use tokio::{sync::Semaphore, time::Instant};
 /// |---|---|
 /// | [`Share`] counts the call | outermost: covers calls that are dropped while they wait |
 /// | its [`Times`] are fixed | above everything that waits: queueing and all attempts count |
+/// | it passes the [`Gate`], where there is one | above retries; before it takes anything |
 /// | its turn, where calls are limited | above retries: a call that is tried again is one call |
 /// | its body is read | above retries: what is whole can be sent again |
 /// | an endpoint is picked | below retries: each attempt takes one anew |
@@ -41,6 +50,9 @@ pub(crate) struct Stack {
     pub(crate) methods: HashMap<&'static str, &'static Method>,
     pub(crate) max_message_bytes: Option<usize>,
     deadlines: DeadlinePolicy,
+    policies: Option<PolicyTable>,
+    pub(crate) gate: Option<Box<Gate>>,
+    budget: Mutex<RetryBudget>,
 }
 
 /// A body on its way out, and what is needed to send it again or to tell why it failed.
@@ -64,9 +76,12 @@ pub(crate) enum RequestBody {
 impl Stack {
     pub(crate) fn new(settings: CallSettings, pool: Arc<Pool>) -> Self {
         let turns = settings.max_concurrent_calls;
+        let told = settings.service_config.retry_throttling();
+        let throttle = settings.throttle.or(told.map(ThrottleSettings::from));
+        let throttle = throttle.unwrap_or_default();
         Self {
             counters: Counters::default(),
-            throttle: Throttle::new(settings.throttle),
+            throttle: Throttle::new(throttle),
             replay: ReplayBudget::default(),
             turns: turns.map(|most| Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)))),
             pool,
@@ -76,11 +91,38 @@ impl Stack {
                 limit: settings.deadline,
                 response: settings.response_timeout,
             },
+            policies: PolicyTable::new(settings.policy, settings.service_config),
+            gate: Gate::new(&settings.gate, Instant::now()).map(Box::new),
+            budget: Mutex::new(RetryBudget::new(Default::default(), Instant::now())),
         }
     }
 
     pub(crate) fn begin(&self, call: &mut Call, now: Instant) -> Result<Times, Failure> {
+        if let (Some(policies), None) = (&self.policies, &call.policy) {
+            call.follow(policies.of(call.method, call.path.as_str()));
+        }
         call.begin(now, &self.deadlines)
+    }
+
+    /// Whether an attempt beyond the first may be made, which it then takes out of the budget.
+    pub(crate) fn may_spend(&self, now: Instant) -> bool {
+        let calls = self.counters.calls.load(Relaxed);
+        // No code that can panic runs under it.
+        let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
+        budget.withdraw(now, calls)
+    }
+
+    /// A call says something itself.
+    pub(crate) fn hear(&self, call: &mut Call, own: &CallPolicy) {
+        let declared = match call.method {
+            Some(method) => Declared::from(method),
+            None => Declared::unknown(call.path.as_str()),
+        };
+        let policy = match &self.policies {
+            Some(policies) => policies.merge(&declared, Some(own)),
+            None => EffectivePolicy::merge(&declared, &Sayings::of_call(own)),
+        };
+        call.follow(Arc::new(policy));
     }
 }
 
@@ -97,15 +139,19 @@ impl Outgoing {
     /// comes back as a stream.
     pub(crate) fn read<H: Deref<Target: AsRef<Stack>>>(
         body: RequestBody,
+        max_message_bytes: Option<usize>,
         share: &mut Share<H>,
         cx: &mut Context<'_>,
     ) -> Result<(Self, Option<Streamed>), Failure> {
         let outbound = match body {
             RequestBody::Whole(bytes) => Outbound::Whole(bytes),
-            RequestBody::Unread(body) => Outbound::read(body, cx)?,
+            RequestBody::Unread(body) => Outbound::read(body, max_message_bytes, cx)?,
         };
         Ok(match outbound {
             Outbound::Whole(bytes) => {
+                LengthCheck::new(max_message_bytes)
+                    .look(&bytes)
+                    .map_err(Fault::from)?;
                 let outgoing = Self {
                     is_kept: share.keep(bytes.len()),
                     whole: Some(bytes),

@@ -7,6 +7,7 @@ pub mod glue;
 mod headers;
 pub mod metrics;
 mod name_map;
+pub mod overload;
 pub mod panic_guard;
 pub mod status_trailers;
 

@@ -7,6 +7,7 @@ pub mod frame;
 pub mod metadata;
 pub mod percent;
 pub mod policy;
+pub mod service_config;
 pub mod suggest;
 pub mod timeout;
 

@@ -2,7 +2,19 @@
 //!
 //! All types are built in `const` context, so that generated code holds them as statics.
 
+mod call;
+mod codes;
+mod describe;
+mod effective;
+
 use crate::Code;
+pub use call::CallPolicy;
+pub use codes::CodeSet;
+pub use describe::{describe, describe_channel};
+pub use effective::{
+    CacheRule, DEFAULT_MAX_RESPONSE_BYTES, DEFAULT_UNARY_TIMEOUT, DeadlineRule, Declared,
+    EffectivePolicy, Origin, Sayings, SetAside, Sourced,
+};
 use std::time::Duration;
 
 /// One method of a service: its path, shape, and policy.
@@ -62,7 +74,7 @@ pub struct RetryPolicy {
     /// Counts the first try; a client makes no more than 5.
     pub max_attempts: u32,
     /// Statuses after which another try is made.
-    pub retryable_codes: &'static [Code],
+    pub retryable_codes: CodeSet,
     /// Longest wait before the second try. Default 50 ms.
     pub initial_backoff: Duration,
     /// Longest wait before any try. Default 1 s.
@@ -79,7 +91,7 @@ pub struct HedgePolicy {
     /// Between two tries.
     pub delay: Duration,
     /// Statuses that start the next try at once instead of ending the call.
-    pub non_fatal_codes: &'static [Code],
+    pub non_fatal_codes: CodeSet,
 }
 
 /// How long answers may be kept.
@@ -284,10 +296,10 @@ impl RetryPolicy {
 
     /// Tries up to `max_attempts` times on these codes, with the default waits.
     #[must_use]
-    pub const fn new(max_attempts: u32, retryable_codes: &'static [Code]) -> Self {
+    pub const fn new(max_attempts: u32, retryable_codes: &[Code]) -> Self {
         Self {
             max_attempts,
-            retryable_codes,
+            retryable_codes: CodeSet::of(retryable_codes),
             initial_backoff: Self::DEFAULT_INITIAL_BACKOFF,
             max_backoff: Self::DEFAULT_MAX_BACKOFF,
             backoff_multiplier: Self::DEFAULT_BACKOFF_MULTIPLIER,

@@ -29,9 +29,9 @@ pub mod server {
     pub use sampan_server::*;
 }
 
-/// What .proto files say about methods.
+/// What .proto files, channels and calls say about calls.
 pub mod policy {
-    pub use sampan_wire::policy::*;
+    pub use sampan_wire::{Code, policy::*};
 }
 
 /// Includes what `sampan_build` generated for a package: `sampan::include_proto!("orders.v1");`

@@ -222,7 +222,7 @@ fn codes(numbers: &[i32]) -> TokenStream {
         .iter()
         .filter_map(|number| u8::try_from(*number).ok().and_then(Code::from_u8))
         .map(|code| format_ident!("{code:?}"));
-    quote!(&[#(Code::#codes),*])
+    quote!(CodeSet::of(&[#(Code::#codes),*]))
 }
 
 fn duration_or(

@@ -619,7 +619,9 @@ pub mod store_methods {
                 .with_timeout(::core::time::Duration::from_millis(250))
                 .with_retry(RetryPolicy {
                     max_attempts: 4,
-                    retryable_codes: &[Code::Unavailable, Code::ResourceExhausted],
+                    retryable_codes: CodeSet::of(
+                        &[Code::Unavailable, Code::ResourceExhausted],
+                    ),
                     initial_backoff: ::core::time::Duration::from_millis(10),
                     max_backoff: ::core::time::Duration::new(2, 5),
                     backoff_multiplier: 1.5,
@@ -643,7 +645,7 @@ pub mod store_methods {
                 .with_hedge(HedgePolicy {
                     max_attempts: 2,
                     delay: ::core::time::Duration::from_millis(30),
-                    non_fatal_codes: &[Code::Unavailable],
+                    non_fatal_codes: CodeSet::of(&[Code::Unavailable]),
                 }),
         );
     /// `/golden.v1.Store/Upload`
@@ -657,7 +659,7 @@ pub mod store_methods {
                 .with_timeout(::core::time::Duration::from_secs(5))
                 .with_retry(RetryPolicy {
                     max_attempts: 2,
-                    retryable_codes: &[Code::Unavailable],
+                    retryable_codes: CodeSet::of(&[Code::Unavailable]),
                     initial_backoff: ::core::time::Duration::from_millis(50),
                     max_backoff: ::core::time::Duration::from_secs(1),
                     backoff_multiplier: 2.0,

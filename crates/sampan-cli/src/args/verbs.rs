@@ -68,6 +68,13 @@ pub(crate) struct DescribeArgs {
     /// Shows a message also as JSON with every field, to fill in for --data
     #[arg(long)]
     pub(crate) msg_template: bool,
+    /// Shows what holds for each method of a Sampan client (deadline, retries, sizes, cache) and
+    /// who said so, instead of the .proto text
+    #[arg(long)]
+    pub(crate) policy: bool,
+    /// Takes this service config (JSON) into account; what it has wrong is exit code 64
+    #[arg(long, value_name = "FILE", requires = "policy")]
+    pub(crate) service_config: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) connection: ConnectionArgs,
     #[command(flatten)]

@@ -53,6 +53,62 @@ async fn symbols_are_described_as_proto_text() {
 }
 
 #[tokio::test]
+async fn a_policy_shows_what_holds_and_who_said_so() {
+    let peer = Peer::echo().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.json");
+    let config = |text: &str| {
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let describe = async |config: &str, symbol: &str| {
+        let flags = [
+            "--policy",
+            "--service-config",
+            config,
+            &peer.address,
+            symbol,
+        ];
+        sampan(&[&["describe", "-plaintext"], &flags[..]].concat()).await
+    };
+    let good = config(
+        r#"{"loadBalancingConfig": [{"round_robin": {}}], "methodConfig":
+            [{"name": [{"service": "sampan.testing.v1.Echo"}], "timeout": "0.25s", "wiatForReady": 1}]}"#,
+    );
+    let ran = describe(&good, ECHO).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let shown = |line: &str| {
+        let words: Vec<_> = line.split_whitespace().collect();
+        words.join(" ")
+    };
+    let lines: Vec<_> = ran.out.lines().map(shown).collect();
+    for line in [
+        "/sampan.testing.v1.Echo/Unary (unary, NO_SIDE_EFFECTS)",
+        "deadline 250ms service config, methodConfig[0], by its service",
+        "wait for ready no default",
+        "balance round_robin service config",
+    ] {
+        assert!(lines.iter().any(|shown| shown == line), "{line} in {ran:?}");
+    }
+    assert!(
+        ran.err
+            .contains("wiatForReady (did you mean waitForReady?)"),
+        "{ran:?}"
+    );
+
+    let wrong = config(r#"{"methodConfig": [{"timeout": 3}]}"#);
+    let ran = describe(&wrong, ECHO).await;
+    assert_eq!((ran.code, &*ran.out), (64, ""), "{ran:?}");
+    assert!(
+        ran.err.contains("methodConfig[0].timeout is 3; it must be"),
+        "{ran:?}"
+    );
+
+    let ran = describe(&config("{}"), "sampan.testing.v1.EchoRequest").await;
+    assert_eq!(ran.code, 2, "{ran:?}");
+}
+
+#[tokio::test]
 async fn an_unknown_symbol_names_what_was_meant() {
     let peer = Peer::echo().await;
     let ran = sampan(&["list", "-plaintext", &peer.address, "sampan.testing.v1.Eco"]).await;

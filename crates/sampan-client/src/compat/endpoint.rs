@@ -3,11 +3,11 @@
 use super::ClientTlsConfig;
 use crate::{
     Balance, Channel, Error,
-    channel::RouteSettings,
     config::CallSettings,
     error::BoxError,
     pool::Source,
     resolve::Resolver,
+    route::RouteSettings,
     site::{ConnectFuture, Connector, Route},
     target::{Place, Security},
 };

@@ -26,7 +26,7 @@ pub(crate) enum Verdict {
 /// Where one call stands.
 #[derive(Debug)]
 pub(crate) struct RetryState {
-    policy: &'static RetryPolicy,
+    policy: RetryPolicy,
     /// Attempts made, the first one included.
     attempts: u32,
     /// Longest wait before the next attempt.
@@ -36,7 +36,7 @@ pub(crate) struct RetryState {
 // === impl RetryState ===
 
 impl RetryState {
-    pub(crate) const fn new(policy: &'static RetryPolicy) -> Self {
+    pub(crate) const fn new(policy: RetryPolicy) -> Self {
         Self {
             policy,
             attempts: 1,
@@ -83,7 +83,7 @@ impl RetryState {
         u8::try_from(code as i32)
             .ok()
             .and_then(WireCode::from_u8)
-            .is_some_and(|code| self.policy.retryable_codes.contains(&code))
+            .is_some_and(|code| self.policy.retryable_codes.contains(code))
     }
 }
 
@@ -103,7 +103,7 @@ mod tests {
     }
 
     fn run(outcomes: &[Outcome]) -> Vec<Verdict> {
-        let mut state = RetryState::new(&POLICY);
+        let mut state = RetryState::new(POLICY);
         let throttle = Throttle::new(ThrottleSettings::default());
         let mut rng = SmallRng::seed_from_u64(11);
         outcomes

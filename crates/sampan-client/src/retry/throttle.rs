@@ -2,6 +2,7 @@
 //!
 //! Source: gRFC A6, "Throttling Retry Attempts and Hedged RPCs".
 
+use sampan_wire::service_config::RetryThrottling;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 /// How many failures it takes, and how many successes make up for one.
@@ -31,6 +32,17 @@ impl Default for ThrottleSettings {
         Self {
             max_tokens: 10,
             token_ratio: 0.1,
+        }
+    }
+}
+
+impl From<RetryThrottling> for ThrottleSettings {
+    fn from(told: RetryThrottling) -> Self {
+        #[allow(clippy::cast_precision_loss, reason = "at most a million")]
+        let token_ratio = told.token_ratio_thousandths as f32 / 1000.0;
+        Self {
+            max_tokens: told.max_tokens,
+            token_ratio,
         }
     }
 }

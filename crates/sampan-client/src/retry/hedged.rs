@@ -1,0 +1,150 @@
+//! Sends a call more than once without waiting for a failure; what is dropped is cancelled.
+
+use super::outcome;
+use crate::{
+    call::Call,
+    channel::Shared,
+    deadline::Times,
+    dispatch::{Answered, Attempted, send},
+    failure::{Failure, Phase, Progress},
+    policy::{HedgeOutcome, HedgeStep, HedgeVerdict, Hedging, Pushback},
+    share::Share,
+    stack::Outgoing,
+    timers::sleep_until,
+};
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use sampan_wire::{Code, policy::HedgePolicy};
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// How an attempt ended; Err where no endpoint could be had.
+type End = Result<Attempted, Failure>;
+
+/// Takes a call to the first end that is its own. Its request is one message that is kept.
+///
+/// # Cancel safety
+///
+/// Dropping the future cancels every attempt under way.
+pub(crate) async fn hedged(
+    share: &Share<Arc<Shared>>,
+    call: &Call,
+    times: &Times,
+    policy: &HedgePolicy,
+    outgoing: &Outgoing,
+    progress: &mut Progress,
+) -> Result<Answered, Failure> {
+    let stack = share.stack();
+    let deadline = times.whole.map(|deadline| deadline.at);
+    let mut hedging = Hedging::new(policy, Instant::now(), deadline);
+    let mut open = FuturesUnordered::new();
+    let mut last: Option<End> = None;
+    loop {
+        let now = Instant::now();
+        let may_repeat = || stack.throttle.allows() && stack.may_spend(now);
+        let wake = match hedging.step(now, may_repeat) {
+            HedgeStep::Send(attempt) => {
+                if attempt > 0 {
+                    stack.counters.hedges.fetch_add(1, Relaxed);
+                }
+                progress.phase = Phase::Response;
+                progress.attempts = hedging.attempts();
+                let sent = sent(share, call, times, attempt, outgoing);
+                open.push(async move { (attempt, sent.await) });
+                continue;
+            }
+            HedgeStep::Until(at) => Some(at),
+            HedgeStep::Wait => None,
+            HedgeStep::GiveUp => break,
+        };
+        let timer = async {
+            match wake {
+                Some(at) => sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        let (attempt, end) = tokio::select! {
+            biased;
+            Some(ended) = open.next() => ended,
+            () = timer, if wake.is_some() => continue,
+            else => break,
+        };
+        let outcome = outcome_of(&end);
+        if hedging.is_throttling(&outcome) {
+            stack.throttle.failed();
+        }
+        match hedging.ended(attempt, Instant::now(), &outcome) {
+            HedgeVerdict::Take(_) => {
+                last = Some(end);
+                break;
+            }
+            HedgeVerdict::GoOn => last = Some(end),
+            HedgeVerdict::Late => {}
+        }
+    }
+    match last {
+        Some(Ok(attempted)) => {
+            progress.endpoint = Some(Arc::clone(attempted.endpoint()));
+            attempted.settle(progress)
+        }
+        Some(Err(failure)) => Err(failure),
+        // It gives up only behind a failure.
+        None => Err(Failure::fault(tonic::Code::Internal, "no attempt was made")),
+    }
+}
+
+/// One attempt: again at once where it never left, and once where it was refused unprocessed.
+async fn sent(
+    share: &Share<Arc<Shared>>,
+    call: &Call,
+    times: &Times,
+    previous: u32,
+    outgoing: &Outgoing,
+) -> End {
+    let mut may_be_refused = true;
+    loop {
+        let take = |live: &_, stream| {
+            let payload = outgoing.payload(stream);
+            send(live, call, times, previous, Instant::now(), payload)
+        };
+        let gate = share.stack().gate.as_ref();
+        let waits = gate.map(|gate| gate.wait()).transpose()?;
+        let pool = &share.stack().pool;
+        let sent = pool
+            .offer_until_taken(None, call.waits_for_ready(), take)
+            .await
+            .map_err(Failure::unreachable)?;
+        drop(waits);
+        let response = sent.exchange.await;
+        let limit = call.max_message_bytes();
+        let attempted = Attempted::new(response, sent.ticket, limit, None);
+        match &attempted {
+            Attempted::Unsent(..) => {}
+            Attempted::Failed(failed) if failed.was_refused && may_be_refused => {
+                may_be_refused = false;
+            }
+            _ => return Ok(attempted),
+        }
+    }
+}
+
+fn outcome_of(end: &End) -> HedgeOutcome {
+    let (code, pushback) = match end {
+        Ok(attempted) => {
+            let outcome = outcome(attempted);
+            (outcome.code, outcome.pushback)
+        }
+        Err(failure) => (failure.code(), None),
+    };
+    let code = u8::try_from(code as i32).ok().and_then(Code::from_u8);
+    let told = |told: Result<u32, ()>| match told {
+        Ok(millis) => Pushback::After(Duration::from_millis(millis.into())),
+        Err(()) => Pushback::Stop,
+    };
+    HedgeOutcome {
+        code: code.unwrap_or(Code::Unknown),
+        pushback: pushback.map(told),
+    }
+}
