@@ -1,100 +1,231 @@
 //! Chooses the endpoint of each attempt.
 //!
-//! Pickers are pure: they see candidates, a random source, and nothing else.
+//! A [`Policy`] makes a [`Picker`] of the endpoints that are connected, anew when they change. A
+//! picker is pure: it sees the time, a random source, the call, and what each endpoint's
+//! [`Replica`] has learnt. What it learns from lies in atomics of each replica, so that a pick
+//! takes no lock and allocates nothing.
 
+mod configured;
 mod dice;
+mod estimate;
+mod join;
+mod keeper;
 mod least_request;
+mod orca;
+mod outliers;
+mod peak_ewma;
+mod pick_first;
+mod prequal;
+mod random;
+mod replica;
+mod report;
+mod ring_hash;
 mod round_robin;
+mod seats;
+mod settings;
+mod subset;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+mod tiers;
+mod turns;
+mod weighted;
+mod weighted_round_robin;
+
+pub use estimate::LatencySettings;
+pub use join::SlowStart;
+pub use least_request::LeastRequest;
+pub use outliers::{FailurePercentage, OutlierSettings, Outliers, SuccessRate};
+pub use peak_ewma::PeakEwma;
+pub use pick_first::PickFirst;
+pub use prequal::{Prequal, Reports};
+pub use rand::RngCore;
+pub use random::Random;
+pub use replica::{Learns, Outcome, Replica, Verdict};
+pub use report::{LoadReport, WeightSettings};
+pub use ring_hash::RingHash;
+pub use round_robin::RoundRobin;
+pub use settings::{Balance, Balancing};
+pub use subset::Subset;
+pub use tiers::{TierBy, Tiers};
+pub use weighted::Weighted;
+pub use weighted_round_robin::WeightedRoundRobin;
 
 pub(crate) use dice::Dice;
-pub(crate) use least_request::LeastRequest;
-pub(crate) use round_robin::RoundRobin;
+pub(crate) use keeper::Keeper;
+pub(crate) use orca::pushback;
 
-use crate::Balance;
-use rand::Rng;
+use seats::Seats;
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tonic::Status;
 
-/// What a picker sees of an endpoint.
-pub(crate) trait Candidate {
-    /// Whether its connection still takes calls.
-    fn is_alive(&self) -> bool;
-    /// Calls that have not ended.
-    fn in_flight(&self) -> u32;
+/// Chooses among endpoints: the settings of a way to balance, from which pickers are made.
+pub trait Policy: fmt::Debug + Send + Sync {
+    /// A picker over those of `members` that are ready, of which there is one at least. Its
+    /// picks are indices into `members`.
+    ///
+    /// Called when endpoints come, go, connect, or are ejected, and each [`refresh`](Self::refresh).
+    fn picker(&self, members: &[Member], now: Instant, rng: &mut dyn RngCore) -> Arc<dyn Picker>;
+
+    /// How often pickers are made anew although the endpoints are the same. Default: never.
+    fn refresh(&self) -> Option<Duration> {
+        None
+    }
+
+    /// What each endpoint's [`Replica`] learns from the ends of calls. Default: nothing.
+    fn learns(&self) -> Learns {
+        Learns::Nothing
+    }
 }
 
-/// The picker that a channel's settings ask for.
+/// Picks one of the endpoints that it was made of.
+///
+/// Several threads pick at once, and each call waits for its pick: it should neither lock nor
+/// allocate.
+pub trait Picker: fmt::Debug + Send + Sync {
+    /// The endpoint of one attempt.
+    fn pick(&self, now: Instant, rng: &mut dyn RngCore, call: &CallInfo<'_>) -> Pick;
+}
+
+/// What a [`Picker`] decides.
 #[derive(Debug)]
-pub(crate) enum Picker {
-    LeastRequest(LeastRequest),
-    RoundRobin(RoundRobin),
+pub enum Pick {
+    /// The member with this index takes the call; the ticket hears how it went.
+    Ready(usize, Ticket),
+    /// The call waits until the endpoints change.
+    Queue,
+    /// The call fails so, unless it waits for readiness or is tried again.
+    Fail(Status),
+    /// The call fails so, and is not tried again.
+    Drop(Status),
 }
 
-// === impl Picker ===
+/// Hears the end of one attempt.
+///
+/// What the built-in policies learn is kept by each [`Replica`], so theirs are empty and cost
+/// nothing.
+#[derive(Default)]
+pub struct Ticket {
+    observer: Option<Box<Observer>>,
+}
 
-impl Picker {
-    pub(crate) fn new(balance: Balance, rng: &mut impl Rng) -> Self {
-        match balance {
-            Balance::LeastRequest => Self::LeastRequest(LeastRequest),
-            Balance::RoundRobin => Self::RoundRobin(RoundRobin::new(rng)),
+type Observer = dyn FnOnce(&Outcome) + Send;
+
+/// What a picker may know of a call.
+#[derive(Clone, Copy, Debug)]
+pub struct CallInfo<'a> {
+    /// `/package.Service/Method`.
+    pub path: &'a str,
+    /// What the caller sends with it.
+    pub headers: &'a http::HeaderMap,
+}
+
+/// One endpoint, as a [`Policy`] sees it.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// Where it is: `10.0.0.7:50051`, `unix:/run/orders.sock`.
+    pub address: Arc<str>,
+    /// What was learnt of it. It stays the same while the endpoint does.
+    pub replica: Arc<Replica>,
+    /// Its share against the others', for policies that look at it. Default 1.
+    pub weight: u32,
+    /// Lower ones go first, for [`Tiers`] by priority. Default 0.
+    pub priority: u32,
+    /// How far away it is.
+    pub nearness: Nearness,
+    /// Whether it is connected.
+    pub is_ready: bool,
+}
+
+/// How far away an endpoint is. Nearer is less.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Nearness {
+    /// On the same host.
+    Host,
+    /// In the same zone.
+    Zone,
+    /// Somewhere else, or nobody knows.
+    #[default]
+    Elsewhere,
+}
+
+// === impl Ticket ===
+
+impl Ticket {
+    /// One that tells nobody.
+    #[must_use]
+    pub const fn silent() -> Self {
+        Self { observer: None }
+    }
+
+    /// One that tells `observer` how the attempt ended. An attempt that never left is not told.
+    pub fn telling(observer: impl FnOnce(&Outcome) + Send + 'static) -> Self {
+        Self {
+            observer: Some(Box::new(observer)),
         }
     }
 
-    /// The index of the candidate to take; None when none is alive.
-    pub(crate) fn pick<C: Candidate>(&self, from: &[C], rng: &mut impl Rng) -> Option<usize> {
-        match self {
-            Self::LeastRequest(picker) => picker.pick(from, rng),
-            Self::RoundRobin(picker) => picker.pick(from),
+    /// Whether somebody wants to be told.
+    #[must_use]
+    pub const fn is_silent(&self) -> bool {
+        self.observer.is_none()
+    }
+
+    /// Tells how the attempt ended.
+    pub fn tell(self, outcome: &Outcome) {
+        if let Some(observer) = self.observer {
+            observer(outcome);
         }
     }
 }
 
-/// The first candidate that is alive at or after `start`, around the end.
-fn alive_from<C: Candidate>(from: &[C], start: usize) -> Option<usize> {
-    (start..from.len())
-        .chain(0..start)
-        .find(|&index| from[index].is_alive())
+impl fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ticket")
+            .field("is_silent", &self.is_silent())
+            .finish()
+    }
 }
 
-#[cfg(test)]
-pub(super) mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use rand::{SeedableRng, rngs::SmallRng};
+// === impl Pick ===
 
-    #[derive(Clone, Debug)]
-    pub(super) struct Stub {
-        pub(super) alive: bool,
-        pub(super) in_flight: u32,
+impl Pick {
+    /// This member, and nobody is told how the call goes.
+    #[must_use]
+    pub const fn ready(index: usize) -> Self {
+        Self::Ready(index, Ticket::silent())
     }
+}
 
-    impl Candidate for Stub {
-        fn is_alive(&self) -> bool {
-            self.alive
-        }
+// === impl Member ===
 
-        fn in_flight(&self) -> u32 {
-            self.in_flight
-        }
-    }
-
-    fn stubs() -> impl Strategy<Value = Vec<Stub>> {
-        let stub =
-            (any::<bool>(), 0u32..50).prop_map(|(alive, in_flight)| Stub { alive, in_flight });
-        prop::collection::vec(stub, 0..12)
-    }
-
-    proptest! {
-        #[test]
-        fn a_dead_endpoint_is_never_picked_and_a_live_one_always_found(stubs in stubs(), seed: u64) {
-            let mut rng = SmallRng::seed_from_u64(seed);
-            for balance in [Balance::LeastRequest, Balance::RoundRobin] {
-                let picker = Picker::new(balance, &mut rng);
-                for _ in 0..20 {
-                    match picker.pick(&stubs, &mut rng) {
-                        Some(index) => prop_assert!(stubs[index].alive),
-                        None => prop_assert!(stubs.iter().all(|stub| !stub.alive)),
-                    }
-                }
-            }
+impl Member {
+    /// An endpoint that is connected, as good as any other.
+    pub fn new(address: impl Into<Arc<str>>, replica: Arc<Replica>) -> Self {
+        Self {
+            address: address.into(),
+            replica,
+            weight: 1,
+            priority: 0,
+            nearness: Nearness::default(),
+            is_ready: true,
         }
     }
+}
+
+/// A number below `count`, with a bias that nobody can measure.
+fn below(count: usize, rng: &mut dyn RngCore) -> usize {
+    let drawn = u128::from(rng.next_u64()) * (count as u128);
+    usize::try_from(drawn >> 64).unwrap_or(0)
+}
+
+/// A number from 0 up to 1.
+fn unit(rng: &mut dyn RngCore) -> f64 {
+    use rand::Rng as _;
+    rng.random()
 }

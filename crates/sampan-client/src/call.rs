@@ -1,6 +1,7 @@
 //! A call: what its caller asked for and what is known of its method.
 
 use crate::{
+    balance::CallInfo,
     deadline::{DeadlinePolicy, Times, take_asked},
     failure::Failure,
 };
@@ -107,6 +108,19 @@ impl Call {
             .min();
         let bounds = policy.bounds(asked, self.method, self.kind);
         Ok(Times::new(now, bounds))
+    }
+
+    /// Whether either side sends any number of messages, as far as anybody knows.
+    pub(crate) fn streams(&self) -> bool {
+        self.kind.is_some_and(|kind| kind != MethodKind::Unary)
+    }
+
+    /// What a picker sees of it.
+    pub(crate) fn info(&self) -> CallInfo<'_> {
+        CallInfo {
+            path: self.path.as_str(),
+            headers: &self.headers,
+        }
     }
 
     /// What is said of it beside its method's own policy.

@@ -1,7 +1,8 @@
 //! What users hold: a channel, and how one is made.
 
 use crate::{
-    Balance, Counts, EndpointSnapshot, Error,
+    Counts, EndpointSnapshot, Error,
+    balance::Balancing,
     call::Call,
     config::{CallSettings, ConfigSource},
     flight::Flight,
@@ -52,7 +53,7 @@ pub struct Channel {
 #[must_use]
 pub struct ChannelBuilder {
     target: String,
-    balance: Balance,
+    balancing: Option<Balancing>,
     calls: CallSettings,
     connect: ConnectSettings,
     tls: Option<ClientTls>,
@@ -95,7 +96,7 @@ impl Channel {
     pub fn configure(target: impl AsRef<str>) -> ChannelBuilder {
         ChannelBuilder {
             target: target.as_ref().to_owned(),
-            balance: Balance::default(),
+            balancing: None,
             calls: CallSettings::default(),
             connect: ConnectSettings::default(),
             tls: None,
@@ -105,9 +106,14 @@ impl Channel {
         }
     }
 
-    pub(crate) fn new(name: String, source: Source, balance: Balance, calls: CallSettings) -> Self {
+    pub(crate) fn new(
+        name: String,
+        source: Source,
+        balancing: Balancing,
+        calls: CallSettings,
+    ) -> Self {
         direct::register::<Self>();
-        let pool = Arc::new(Pool::new(name.clone(), source, balance));
+        let pool = Arc::new(Pool::new(name.clone(), source, balancing));
         let stack = Arc::new(Stack::new(calls, Arc::clone(&pool)));
         Self {
             shared: Arc::new(Shared { name, pool, stack }),
@@ -213,9 +219,11 @@ impl Drop for Shared {
 // === impl ChannelBuilder ===
 
 impl ChannelBuilder {
-    /// How endpoints are chosen. Default: least request of two.
-    pub const fn balance(mut self, balance: Balance) -> Self {
-        self.balance = balance;
+    /// How endpoints are chosen: a [`Balance`](crate::Balance), or a [`Balancing`] with more
+    /// settings. Goes before the service config's. Default: peak EWMA; outliers are ejected, and
+    /// endpoints that join start slowly.
+    pub fn balance(mut self, balancing: impl Into<Balancing>) -> Self {
+        self.balancing = Some(balancing.into());
         self
     }
 
@@ -372,7 +380,9 @@ impl ChannelBuilder {
         if let Some(source) = &self.service_config {
             calls.service_config = source.read()?;
         }
-        Ok(Channel::new(name, source, self.balance, calls))
+        let configured = || calls.service_config.balance().map(Balancing::from);
+        let balancing = self.balancing.or_else(configured).unwrap_or_default();
+        Ok(Channel::new(name, source, balancing, calls))
     }
 }
 

@@ -174,10 +174,11 @@ async fn attempt(
         .map(|gate| gate.wait())
         .transpose()?;
     let pool = &share.stack().pool;
-    let sent = pool
-        .offer_until_taken(stream, call.waits_for_ready(), take)
-        .await
-        .map_err(Failure::unreachable)?;
+    let for_ready = call.waits_for_ready();
+    let (mut sent, ticket) = pool
+        .offer_until_taken(&call.info(), stream, for_ready, take)
+        .await?;
+    sent.ticket.hears(ticket);
     drop(waits);
     outgoing.left();
     progress.sent_to(&sent.ticket.live().endpoint);

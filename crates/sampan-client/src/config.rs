@@ -15,18 +15,6 @@ use std::{
     time::Duration,
 };
 
-/// How a channel chooses among its endpoints.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Balance {
-    /// Of two endpoints drawn at random, the one with fewer calls in flight: avoids slow
-    /// endpoints without knowing anything else about them.
-    #[default]
-    LeastRequest,
-    /// Each endpoint in turn.
-    RoundRobin,
-}
-
 /// Where a service config stands.
 #[derive(Debug)]
 pub(crate) enum ConfigSource {

@@ -66,7 +66,10 @@ pub(crate) fn send(
     match live.connection.start(&head, payload) {
         Ok(exchange) => {
             let at = times.whole.map(|deadline| deadline.at);
-            let ticket = Ticket::new(Arc::clone(live), now, at);
+            let mut ticket = Ticket::new(Arc::clone(live), now, at);
+            if call.streams() {
+                ticket.streams();
+            }
             Ok(Sent { exchange, ticket })
         }
         Err(refused) => Err((refused.stream, refused.why)),
@@ -89,7 +92,7 @@ pub(crate) fn check_runtime(stream: Option<&Streamed>) -> Result<(), Failure> {
 impl Attempted {
     pub(crate) fn new(
         result: Result<http::Response<Incoming>, CallError>,
-        ticket: Ticket,
+        mut ticket: Ticket,
         max_message_bytes: Option<usize>,
         stream: Option<&StreamFailure>,
     ) -> Self {
@@ -172,11 +175,15 @@ impl Attempted {
 impl Ticket {
     /// Checks the response to its attempt.
     pub(crate) fn check(
-        &self,
+        &mut self,
         response: &mut http::Response<Incoming>,
         max_message_bytes: Option<usize>,
     ) -> Result<Answer, Failure> {
         self.live().answers();
-        check(response, max_message_bytes)
+        let answer = check(response, max_message_bytes)?;
+        if matches!(answer, Answer::Status) {
+            self.reads(response.headers());
+        }
+        Ok(answer)
     }
 }

@@ -1,12 +1,19 @@
 //! What a channel knows of one endpoint.
 
-use crate::{latency::LatencyWindow, site::Site, subchannel::ConnectivityState, timers::Timers};
+use crate::{
+    balance::{self, LoadReport, Member, Outcome, Replica, Verdict, pushback},
+    latency::LatencyWindow,
+    site::Site,
+    subchannel::ConnectivityState,
+    timers::Timers,
+};
+use http::HeaderMap;
 use sampan_middleware::Ended;
 use sampan_transport::Connection;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -17,14 +24,11 @@ use tonic::Code;
 #[derive(Debug)]
 pub(crate) struct Endpoint {
     pub(crate) site: Site,
-    label: String,
+    pub(crate) replica: Arc<Replica>,
+    label: Arc<str>,
+    /// Others were there before it, and nobody was connected to it yet.
+    is_new: AtomicBool,
     born: Instant,
-    began: AtomicU64,
-    /// Of those that began.
-    ended: AtomicU64,
-    /// Of those that ended: they never left.
-    unsent: AtomicU64,
-    failed_attempts: AtomicU64,
     latency: LatencyWindow,
 }
 
@@ -32,6 +36,7 @@ pub(crate) struct Endpoint {
 #[derive(Debug)]
 pub(crate) struct Live {
     pub(crate) endpoint: Arc<Endpoint>,
+    replica: Arc<Replica>,
     pub(crate) connection: Connection,
     /// Of the runtime that the connection lives on.
     pub(crate) timers: Arc<Timers>,
@@ -58,31 +63,67 @@ pub struct EndpointSnapshot {
     pub p50: Option<Duration>,
     /// 99 % of the attempts of the last 5 to 10 seconds took less. None without attempts.
     pub p99: Option<Duration>,
+    /// It was taken out because it fails where others do not, and gets no calls for a while.
+    pub is_ejected: bool,
 }
 
 /// One attempt's claim on an endpoint, from the pick to the attempt's end.
 #[derive(Debug)]
 pub(crate) struct Ticket {
     live: Arc<Live>,
-    started: Instant,
+    /// Nanoseconds after its endpoint was first seen: half as large as an instant.
+    started: u64,
     deadline: Option<Instant>,
     has_ended: bool,
+    /// It is no single message for a single answer.
+    is_stream: bool,
+    rare: Option<Box<Rare>>,
+}
+
+/// What few attempts have.
+#[derive(Debug, Default)]
+struct Rare {
+    /// When its answer began to come, which did not come all at once.
+    answered: Option<Instant>,
+    told: balance::Ticket,
+    pushback: Option<Duration>,
+    report: Option<LoadReport>,
 }
 
 // === impl Endpoint ===
 
 impl Endpoint {
-    pub(crate) fn new(site: Site, now: Instant) -> Self {
+    pub(crate) fn new(site: Site, replica: Arc<Replica>, joins_others: bool, now: Instant) -> Self {
         Self {
-            label: site.address.to_string(),
+            replica,
+            label: site.address.to_string().into(),
+            is_new: AtomicBool::new(joins_others),
             site,
             born: now,
-            began: AtomicU64::new(0),
-            ended: AtomicU64::new(0),
-            unsent: AtomicU64::new(0),
-            failed_attempts: AtomicU64::new(0),
             latency: LatencyWindow::new(),
         }
+    }
+
+    /// What balancing sees of it.
+    pub(crate) fn member(&self, is_ready: bool) -> Member {
+        let mut member = Member::new(Arc::clone(&self.label), Arc::clone(&self.replica));
+        member.nearness = self.site.nearness();
+        member.is_ready = is_ready;
+        member
+    }
+
+    /// A connection to it is there. Where it comes to others, or was away, it starts slowly.
+    pub(crate) fn connected(&self, was_away: bool, now: Instant) {
+        if self.is_new.swap(false, Relaxed) || was_away {
+            self.replica.starts_slowly(now.into_std());
+        }
+        self.replica.starts_over();
+    }
+
+    /// How long it has been known.
+    fn nanos(&self, now: Instant) -> u64 {
+        let age = now.saturating_duration_since(self.born);
+        u64::try_from(age.as_nanos()).unwrap_or(u64::MAX)
     }
 
     pub(crate) fn label(&self) -> &str {
@@ -90,22 +131,20 @@ impl Endpoint {
     }
 
     pub(crate) fn in_flight(&self) -> u32 {
-        // In this order: never fewer than there are.
-        let ended = self.ended.load(Relaxed);
-        let open = self.began.load(Relaxed).saturating_sub(ended);
-        u32::try_from(open).unwrap_or(u32::MAX)
+        self.replica.in_flight()
     }
 
     pub(crate) fn snapshot(&self, state: ConnectivityState, now: Instant) -> EndpointSnapshot {
         let quantiles = self.latency.quantiles(now - self.born, [0.5, 0.99]);
         EndpointSnapshot {
-            address: self.label.clone(),
+            address: self.label.to_string(),
             state,
             in_flight: self.in_flight(),
-            attempts: self.began.load(Relaxed) - self.unsent.load(Relaxed),
-            failed_attempts: self.failed_attempts.load(Relaxed),
+            attempts: self.replica.attempts(),
+            failed_attempts: self.replica.failed_attempts(),
             p50: quantiles.map(|[p50, _]| p50),
             p99: quantiles.map(|[_, p99]| p99),
+            is_ejected: self.replica.is_ejected(),
         }
     }
 }
@@ -113,12 +152,13 @@ impl Endpoint {
 // === impl Live ===
 
 impl Live {
-    pub(crate) const fn new(
+    pub(crate) fn new(
         endpoint: Arc<Endpoint>,
         connection: Connection,
         timers: Arc<Timers>,
     ) -> Self {
         Self {
+            replica: Arc::clone(&endpoint.replica),
             endpoint,
             connection,
             timers,
@@ -153,13 +193,44 @@ pub(crate) fn raise(flag: &AtomicBool) {
 
 impl Ticket {
     pub(crate) fn new(live: Arc<Live>, started: Instant, deadline: Option<Instant>) -> Self {
-        live.endpoint.began.fetch_add(1, Relaxed);
+        live.replica.begin();
         raise(&live.is_used);
         Self {
+            started: live.endpoint.nanos(started),
             live,
-            started,
             deadline,
             has_ended: false,
+            is_stream: false,
+            rare: None,
+        }
+    }
+
+    /// Its call is no single message for a single answer.
+    pub(crate) const fn streams(&mut self) {
+        self.is_stream = true;
+    }
+
+    /// Its answer does not come all at once.
+    pub(crate) fn begins_to_answer(&mut self) {
+        if !self.is_stream {
+            self.rare.get_or_insert_default().answered = Some(Instant::now());
+        }
+    }
+
+    /// This hears of its end too.
+    pub(crate) fn hears(&mut self, ticket: balance::Ticket) {
+        if !ticket.is_silent() {
+            self.rare.get_or_insert_default().told = ticket;
+        }
+    }
+
+    /// What the endpoint says of itself at the end of the attempt.
+    pub(crate) fn reads(&mut self, trailers: &HeaderMap) {
+        if let Some(pushback) = pushback(trailers) {
+            self.rare.get_or_insert_default().pushback = Some(pushback);
+        }
+        if let Some(report) = LoadReport::from_trailers(trailers) {
+            self.rare.get_or_insert_default().report = Some(report);
         }
     }
 
@@ -170,7 +241,7 @@ impl Ticket {
     /// The request never left: it counts nowhere.
     pub(crate) fn give_back(mut self) {
         self.has_ended = true;
-        self.live.endpoint.unsent.fetch_add(1, Relaxed);
+        self.live.replica.give_back();
     }
 
     /// The attempt ended so.
@@ -192,14 +263,36 @@ impl Ticket {
         let now = at.unwrap_or_else(Instant::now);
         // Whoever gave up at the deadline did so because of the endpoint.
         let is_late = ended == Ended::Dropped && self.deadline.is_some_and(|at| now >= at);
-        if is_late || is_endpoint_failure(ended.code()) {
-            endpoint.failed_attempts.fetch_add(1, Relaxed);
+        let verdict = if is_late || is_endpoint_failure(ended.code()) {
+            Verdict::Failed
+        } else if ended == Ended::Dropped {
+            Verdict::GaveUp
+        } else {
+            Verdict::Served
+        };
+        let ended_at = endpoint.nanos(now);
+        let took = Duration::from_nanos(ended_at.saturating_sub(self.started));
+        let started = endpoint.born + Duration::from_nanos(self.started);
+        let mut outcome = Outcome::new(started.into_std(), took, verdict);
+        if self.is_stream {
+            outcome.round_trip = None;
         }
-        if ended != Ended::Dropped || is_late {
-            endpoint.latency.record(
-                now - endpoint.born,
-                now.saturating_duration_since(self.started),
-            );
+        let told = self.rare.take().map(|rare| {
+            outcome.pushback = rare.pushback;
+            outcome.report = rare.report;
+            if let Some(answered) = rare.answered {
+                outcome.round_trip = Some(answered - started);
+            }
+            rare.told
+        });
+        self.live.replica.learn(now.into_std(), &outcome);
+        if let Some(told) = told {
+            told.tell(&outcome);
+        }
+        if verdict != Verdict::GaveUp {
+            endpoint
+                .latency
+                .record(Duration::from_nanos(ended_at), took);
         }
     }
 }
@@ -207,7 +300,7 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         self.note(Ended::Dropped, None);
-        self.live.endpoint.ended.fetch_add(1, Relaxed);
+        self.live.replica.leave();
     }
 }
 

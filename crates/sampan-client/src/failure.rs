@@ -1,6 +1,6 @@
 //! How a call that got no answer of its server is told to its caller.
 
-use crate::{Error, endpoint::Endpoint, error::Chain};
+use crate::{Error, endpoint::Endpoint, error::Chain, pool::NoEndpoint};
 use sampan_transport::{BodyError, ResetReason, TransportError};
 use std::{error::Error as StdError, fmt::Write, sync::Arc, time::Duration};
 use tokio::time::Instant;
@@ -95,6 +95,15 @@ impl Failure {
         match self {
             Self::Status(status) => status,
             Self::Fault(fault) => fault.into_status(scene),
+        }
+    }
+}
+
+impl From<NoEndpoint> for Failure {
+    fn from(why: NoEndpoint) -> Self {
+        match why {
+            NoEndpoint::Down(error) => Self::unreachable(error),
+            NoEndpoint::Told(status) => Self::Status(status),
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::{
     timers::Timer,
 };
 use bytes::Bytes;
+use http::HeaderMap;
 use sampan_middleware::{Body, CallEnd, Ended, OnEnd};
 use sampan_transport::{Call as Exchange, Incoming};
 use std::{
@@ -104,8 +105,9 @@ impl Flight {
         let (mut outgoing, stream) = Outgoing::read(body, call.max_request_bytes(), share, cx)?;
         check_runtime(stream.as_ref())?;
         let take = |live: &_, stream| send(live, call, &times, 0, now, outgoing.payload(stream));
-        match share.stack().pool.offer(stream, take) {
-            Ok(sent) => {
+        match share.stack().pool.offer(&call.info(), now, stream, take) {
+            Ok((mut sent, ticket)) => {
+                sent.ticket.hears(ticket);
                 outgoing.left();
                 self.away = Some(Away {
                     exchange: sent.exchange,
@@ -252,7 +254,7 @@ pub(crate) fn deliver(
     let Answered {
         response,
         answer,
-        ticket,
+        mut ticket,
     } = answered;
     match answer {
         Answer::Ok(data) => {
@@ -268,6 +270,7 @@ pub(crate) fn deliver(
             response.map(|_| Body::empty())
         }
         Answer::Open(doubtful) => {
+            ticket.begins_to_answer();
             let whole = times.whole;
             let is_same = |timer: &Timer| whole.is_some_and(|whole| timer.at == whole.at);
             let timer = timer
@@ -294,6 +297,10 @@ pub(crate) fn deliver(
 // === impl Ending ===
 
 impl OnEnd for Ending {
+    fn on_trailers(&mut self, trailers: &HeaderMap) {
+        self.ticket.reads(trailers);
+    }
+
     fn on_end(self, ended: Ended) {
         self.ticket.end(ended);
         self.share.end(ended);

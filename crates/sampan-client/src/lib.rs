@@ -4,7 +4,7 @@
 //! [`Channel`] takes tonic's requests; clients that tonic or `sampan-build` generate run on it.
 
 mod backoff;
-mod balance;
+pub mod balance;
 mod call;
 mod channel;
 mod cold;
@@ -34,8 +34,8 @@ mod subchannel;
 mod target;
 mod timers;
 
+pub use balance::Balance;
 pub use channel::{Channel, ChannelBuilder, ResponseFuture};
-pub use config::Balance;
 pub use endpoint::EndpointSnapshot;
 pub use error::Error;
 pub use sampan_middleware::overload;

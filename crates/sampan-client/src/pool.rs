@@ -6,26 +6,27 @@
 //! keeps its connections ([`member`]). When a runtime ends, its shard goes; the next call of
 //! another begins to resolve, where that was done on the one that ended.
 
+mod chooser;
 mod driver;
 mod endpoints;
 mod member;
+mod offer;
 mod shard;
 mod source;
 mod view;
 
+pub(crate) use offer::NoEndpoint;
 pub(crate) use source::{Changing, PlaceChange, Source};
 
 use crate::{
-    Balance, EndpointSnapshot, Error,
-    balance::{Dice, Picker},
-    endpoint::{Live, raise},
-    timers::sleep_until,
+    EndpointSnapshot, Error,
+    balance::{Balancing, Keeper},
+    endpoint::Live,
 };
 use arc_swap::ArcSwap;
+use chooser::Seen;
 use driver::Driver;
 use endpoints::Endpoints;
-use futures_util::future::select_all;
-use sampan_transport::WhyNot;
 use shard::{KeeperGuard, Local, Shard};
 use std::{
     fmt,
@@ -33,7 +34,6 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
 };
 use tokio::{
     runtime::Handle,
@@ -47,7 +47,7 @@ use view::View;
 pub(crate) struct Pool {
     /// For messages: what the channel was dialled by.
     name: String,
-    picker: Picker,
+    keeper: Keeper,
     /// One for each runtime that calls.
     views: ArcSwap<Vec<View>>,
     /// Tells waiting calls that the views are others.
@@ -62,26 +62,11 @@ pub(crate) struct Pool {
     state: Mutex<State>,
 }
 
-/// Why no connection took a call.
-#[derive(Debug)]
-pub(crate) enum Nowhere {
-    /// An endpoint is being connected.
-    Connecting,
-    /// No connection takes more streams; there may be room soon. Behind those that wait.
-    Full(Queue),
-    /// All endpoints are down.
-    Down(Error),
-}
-
-/// Where calls wait that found no free stream.
-type Queue = Arc<tokio::sync::Mutex<()>>;
-
-/// How long a call stands behind others before it looks by itself.
-const IMPATIENCE: Duration = Duration::from_millis(50);
-
 struct State {
     endpoints: Endpoints,
     shards: Vec<Shard>,
+    /// Whom balancing knows.
+    seen: Seen,
     driver: Option<AbortHandle>,
     /// Here while no driver has it.
     source: Option<Source>,
@@ -90,10 +75,10 @@ struct State {
 // === impl Pool ===
 
 impl Pool {
-    pub(crate) fn new(name: String, source: Source, balance: Balance) -> Self {
+    pub(crate) fn new(name: String, source: Source, balancing: Balancing) -> Self {
         Self {
             name,
-            picker: Picker::new(balance, &mut rand::rng()),
+            keeper: Keeper::new(balancing),
             views: ArcSwap::default(),
             changed: watch::Sender::new(()),
             waits: AtomicU64::new(0),
@@ -103,110 +88,11 @@ impl Pool {
             state: Mutex::new(State {
                 endpoints: Endpoints::default(),
                 shards: Vec::new(),
+                seen: Seen::default(),
                 driver: None,
                 source: Some(source),
             }),
         }
-    }
-
-    /// Offers something to a connection that the picker chooses, and to the others while it is
-    /// given back.
-    pub(crate) fn offer<T, R>(
-        self: &Arc<Self>,
-        mut what: T,
-        take: impl Fn(&Arc<Live>, T) -> Result<R, (T, WhyNot)>,
-    ) -> Result<R, (T, Nowhere)> {
-        if self.is_asleep.load(Ordering::Relaxed) {
-            self.rouse();
-        }
-        let views = self.views.load();
-        let Some(view) = View::here(&views) else {
-            return Err((what, Nowhere::Connecting));
-        };
-        raise(&view.local.is_used);
-        let first = match view.ready.len() {
-            // A connection says by itself that it is closed.
-            1 => Some(0),
-            _ => self.picker.pick(&view.ready, &mut Dice),
-        };
-        let Some(first) = first else {
-            let nowhere = match &view.failure {
-                Some(error) => Nowhere::Down(error.clone()),
-                None => Nowhere::Connecting,
-            };
-            return Err((what, nowhere));
-        };
-        let (before, after) = view.ready.split_at(first);
-        let mut is_full = false;
-        for ready in after.iter().chain(before) {
-            for live in &ready.lives {
-                match take(live, what) {
-                    Ok(result) => return Ok(result),
-                    Err((back, why)) => {
-                        what = back;
-                        is_full |= why == WhyNot::Full;
-                    }
-                }
-            }
-        }
-        if !is_full {
-            return Err((what, Nowhere::Connecting));
-        }
-        view.ready[first].more.notify_one();
-        Err((what, Nowhere::Full(Arc::clone(&view.local.queue))))
-    }
-
-    /// As [`offer`](Self::offer), but waits for a connection while one may come; where
-    /// `waits_for_ready`, also while all endpoints are down.
-    ///
-    /// # Errors
-    ///
-    /// When all endpoints are down.
-    pub(crate) async fn offer_until_taken<T, R>(
-        self: &Arc<Self>,
-        mut what: T,
-        waits_for_ready: bool,
-        take: impl Fn(&Arc<Live>, T) -> Result<R, (T, WhyNot)>,
-    ) -> Result<R, Error> {
-        // Before the first look, so that no change falls between look and wait.
-        let mut changes = self.changed.subscribe();
-        let mut turn = None;
-        loop {
-            self.waits.fetch_add(1, Ordering::Relaxed);
-            self.start()?;
-            let (back, nowhere) = match self.offer(what, &take) {
-                Ok(result) => return Ok(result),
-                Err(refused) => refused,
-            };
-            what = back;
-            let has_changed = match nowhere {
-                Nowhere::Down(error) if !waits_for_ready => return Err(error),
-                Nowhere::Down(_) | Nowhere::Connecting => changes.changed().await,
-                Nowhere::Full(queue) => tokio::select! {
-                    has_changed = changes.changed() => has_changed,
-                    next = queue.lock_owned(), if turn.is_none() => {
-                        turn = Some(next);
-                        Ok(())
-                    }
-                    () = self.room(), if turn.is_some() => Ok(()),
-                    // Whoever is first may not be polled.
-                    () = sleep_until(Instant::now() + IMPATIENCE) => Ok(()),
-                },
-            };
-            if has_changed.is_err() {
-                let gone = format!("the channel to {} is gone", self.name);
-                return Err(Error::connect(gone));
-            }
-        }
-    }
-
-    /// Waits until an endpoint is connected.
-    ///
-    /// # Errors
-    ///
-    /// When all endpoints are down.
-    pub(crate) async fn wait_ready(self: &Arc<Self>) -> Result<(), Error> {
-        self.offer_until_taken((), false, |_, ()| Ok(())).await
     }
 
     /// What is known of each endpoint, in the order of their addresses.
@@ -223,24 +109,6 @@ impl Pool {
             driver.abort();
         }
         self.update(State::clear);
-    }
-
-    /// Waits until a connection of this runtime takes more streams.
-    async fn room(&self) {
-        let frees: Vec<_> = {
-            let views = self.views.load();
-            View::here(&views)
-                .into_iter()
-                .flat_map(|view| &view.ready)
-                .flat_map(view::Ready::alive)
-                .map(|live| Box::pin(live.connection.stream_free()))
-                .collect()
-        };
-        if frees.is_empty() {
-            // The views are others by now, or the channel's own end is near: both are told.
-            return std::future::pending().await;
-        }
-        select_all(frees).await;
     }
 
     /// Starts what is missing for calls of this runtime.
@@ -331,15 +199,35 @@ impl Pool {
         self.in_use.send_replace(true);
     }
 
+    /// Looks who is to be taken out or let in again, and whose load has changed.
+    fn tick(&self, now: Instant) {
+        if self.keeper.tick(now.into_std()) {
+            self.show(true, |_| ());
+        }
+    }
+
     /// Changes the state and shows the new one to calls.
     fn update<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
+        self.show(false, change)
+    }
+
+    fn show<R>(&self, are_pickers_due: bool, change: impl FnOnce(&mut State) -> R) -> R {
         let mut state = self.lock();
         let result = change(&mut state);
-        let unresolved = state.endpoints.failure();
-        let views = state
-            .shards
-            .iter()
-            .map(|shard| shard.view(&self.name, unresolved))
+        let State {
+            endpoints,
+            shards,
+            seen,
+            ..
+        } = &mut *state;
+        let members = endpoints.members(shards);
+        if seen.has_changed(&members) {
+            self.keeper.follow(&members);
+        }
+        let unresolved = endpoints.failure();
+        let views = shards
+            .iter_mut()
+            .map(|shard| shard.view(&self.name, unresolved, &self.keeper, are_pickers_due))
             .collect();
         let old = self.views.swap(Arc::new(views));
         drop(state);

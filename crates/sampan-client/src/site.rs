@@ -1,6 +1,6 @@
 //! A place to connect to, and how one speaks to it.
 
-use crate::{Error, error::BoxError};
+use crate::{Error, balance::Nearness, error::BoxError};
 use sampan_transport::{Address, ConnectError, ConnectSettings, Connection, RouteHead};
 use std::{
     fmt,
@@ -52,6 +52,15 @@ impl Site {
                     .unwrap_or_else(|_| Err(ConnectError::TimedOut(limit).into()))
             }
             Connector::Broken(error) => Err(error.clone().into()),
+        }
+    }
+
+    /// How far away it is, as far as its address tells.
+    pub(crate) fn nearness(&self) -> Nearness {
+        match &self.address {
+            Address::Unix(_) => Nearness::Host,
+            Address::Tcp(address) if address.ip().to_canonical().is_loopback() => Nearness::Host,
+            Address::Tcp(_) => Nearness::Elsewhere,
         }
     }
 

@@ -27,6 +27,11 @@ pub enum Ended {
 
 /// Hears how a call ended: a closure, or a type that a service can name in its response.
 pub trait OnEnd {
+    /// The peer ended it with these trailers: [`on_end`](Self::on_end) follows.
+    fn on_trailers(&mut self, trailers: &HeaderMap) {
+        let _ = trailers;
+    }
+
     /// The call is over.
     fn on_end(self, ended: Ended);
 }
@@ -109,6 +114,9 @@ where
         match &frame {
             Some(Ok(frame)) => {
                 if let Some(trailers) = frame.trailers_ref() {
+                    if let Some(observer) = &mut this.guard.observer {
+                        observer.on_trailers(trailers);
+                    }
                     let ended =
                         Ended::from_headers(trailers).unwrap_or(Ended::Failed(Code::Unknown));
                     this.guard.end(ended);

@@ -1,65 +1,102 @@
-//! Of two endpoints drawn at random, the one with fewer calls in flight.
+//! Of a few endpoints drawn at random, the one with the fewest calls in flight.
 //!
-//! Source: gRFC A48 with `choiceCount` 2; "the power of two choices".
+//! Source: gRFC A48; "the power of two choices".
 
-use super::{Candidate, alive_from};
-use rand::Rng;
+use super::{CallInfo, Member, Pick, Picker, Policy, Seats, seats::Seat, unit};
+use rand::RngCore;
+use std::{sync::Arc, time::Instant};
+
+/// Of a few endpoints drawn at random, the one with the fewest calls in flight: avoids slow
+/// endpoints without knowing anything else about them.
+///
+/// A call is in flight until its last trailer, or the drop of its response. Ties go by weight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeastRequest {
+    choices: u32,
+}
 
 #[derive(Debug)]
-pub(crate) struct LeastRequest;
+struct LeastRequestPicker {
+    seats: Seats,
+    choices: usize,
+}
 
 // === impl LeastRequest ===
 
 impl LeastRequest {
-    pub(crate) fn pick<C: Candidate>(&self, from: &[C], rng: &mut impl Rng) -> Option<usize> {
-        if from.len() < 2 {
-            return alive_from(from, 0);
-        }
-        let first = alive_from(from, rng.random_range(0..from.len()))?;
-        // Among the others, so that the two differ.
-        let mut second = rng.random_range(0..from.len() - 1);
-        if second >= first {
-            second += 1;
-        }
-        let second = alive_from(from, second)?;
-        // Which of the two came first is random already: that settles a tie.
-        if from[second].in_flight() < from[first].in_flight() {
-            Some(second)
-        } else {
-            Some(first)
+    /// Draws so many, from 2 to 10. Default 2.
+    #[must_use]
+    pub const fn of(choices: u32) -> Self {
+        let choices = if choices > 10 { 10 } else { choices };
+        Self {
+            choices: if choices < 2 { 2 } else { choices },
         }
     }
 }
 
+impl Default for LeastRequest {
+    fn default() -> Self {
+        Self::of(2)
+    }
+}
+
+impl Policy for LeastRequest {
+    fn picker(&self, members: &[Member], _: Instant, _: &mut dyn RngCore) -> Arc<dyn Picker> {
+        Arc::new(LeastRequestPicker {
+            seats: Seats::new(members),
+            choices: self.choices as usize,
+        })
+    }
+}
+
+impl Picker for LeastRequestPicker {
+    fn pick(&self, now: Instant, rng: &mut dyn RngCore, _: &CallInfo<'_>) -> Pick {
+        let seat = self.seats.best_of(self.choices, now, rng, has_less);
+        Pick::ready(seat.index)
+    }
+}
+
+/// Whether `one` has fewer calls in flight. Of two that have as many each gets by its weight.
+pub(super) fn has_less(one: &Seat, other: &Seat, rng: &mut dyn RngCore) -> bool {
+    let (ours, theirs) = (one.replica.in_flight(), other.replica.in_flight());
+    if ours != theirs || one.weight == other.weight {
+        return ours < theirs;
+    }
+    let (one, other) = (f64::from(one.weight), f64::from(other.weight));
+    unit(rng) * (one + other) < one
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{super::tests::Stub, *};
-    use rand::{SeedableRng, rngs::SmallRng};
+    use super::{super::testing::Bench, *};
 
     #[test]
-    fn equal_endpoints_get_equal_shares_and_a_busy_one_almost_nothing() {
-        let mut rng = SmallRng::seed_from_u64(3);
-        let mut stubs = vec![
-            Stub {
-                alive: true,
-                in_flight: 1
-            };
-            4
-        ];
-        let mut picks = |stubs: &[Stub]| {
-            let mut counts = vec![0; stubs.len()];
-            for _ in 0..10_000 {
-                counts[LeastRequest.pick(stubs, &mut rng).unwrap()] += 1;
-            }
-            counts
-        };
-        let even = picks(&stubs);
-        assert!(
-            even.iter().all(|count| (2300..2700).contains(count)),
-            "{even:?}"
-        );
+    fn equal_endpoints_get_equal_shares_and_a_busy_one_nothing() {
+        let mut bench = Bench::new(4);
+        let even = bench.counts(&LeastRequest::default(), 10_000);
+        assert!(even.iter().all(|n| (2300..2700).contains(n)), "{even:?}");
         // It loses against each other one.
-        stubs[2].in_flight = 9;
-        assert_eq!(picks(&stubs)[2], 0);
+        bench.members[2].replica.begin();
+        assert_eq!(bench.counts(&LeastRequest::default(), 10_000)[2], 0);
+    }
+
+    #[test]
+    fn more_choices_find_the_free_one_more_often() {
+        let mut bench = Bench::new(20);
+        for member in &bench.members[1..] {
+            member.replica.begin();
+        }
+        let two = bench.shares(&LeastRequest::of(2), 20_000)[0];
+        let ten = bench.shares(&LeastRequest::of(10), 20_000)[0];
+        assert!((0.09..0.11).contains(&two), "{two}");
+        assert!((0.37..0.52).contains(&ten), "{ten}");
+    }
+
+    #[test]
+    fn idle_endpoints_get_by_their_weights() {
+        let mut bench = Bench::new(2);
+        bench.members[0].weight = 3;
+        let share = bench.shares(&LeastRequest::default(), 20_000)[0];
+        assert!((0.73..0.77).contains(&share), "{share}");
     }
 }

@@ -1,51 +1,65 @@
 //! Each endpoint in turn.
 
-use super::{Candidate, alive_from};
-use rand::Rng;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use super::{CallInfo, Member, Pick, Picker, Policy, Seats, below};
+use rand::RngCore;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Instant,
+};
+
+/// Each endpoint in turn.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RoundRobin;
 
 #[derive(Debug)]
-pub(crate) struct RoundRobin {
+struct RoundRobinPicker {
+    seats: Seats,
     next: AtomicUsize,
 }
 
 // === impl RoundRobin ===
 
-impl RoundRobin {
-    /// Begins at a random endpoint, so that many new clients do not all begin at the same one.
-    pub(crate) fn new(rng: &mut impl Rng) -> Self {
-        Self {
-            next: AtomicUsize::new(rng.random_range(0..1 << 16)),
-        }
+impl Policy for RoundRobin {
+    fn picker(&self, members: &[Member], _: Instant, rng: &mut dyn RngCore) -> Arc<dyn Picker> {
+        let seats = Seats::new(members);
+        // Begins at a random one, so that many new clients do not all begin at the same.
+        let next = AtomicUsize::new(below(seats.len(), rng));
+        Arc::new(RoundRobinPicker { seats, next })
     }
+}
 
-    pub(crate) fn pick<C: Candidate>(&self, from: &[C]) -> Option<usize> {
-        if from.is_empty() {
-            return None;
-        }
-        alive_from(from, self.next.fetch_add(1, Ordering::Relaxed) % from.len())
+impl Picker for RoundRobinPicker {
+    fn pick(&self, now: Instant, rng: &mut dyn RngCore, _: &CallInfo<'_>) -> Pick {
+        let len = self.seats.len();
+        // Those that are passed over lose their turns for good: the one behind them gets no more
+        // than the others.
+        let seat = self
+            .seats
+            .first_within(len, now, rng, |_| self.next.fetch_add(1, Relaxed) % len);
+        Pick::ready(seat.index)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{super::tests::Stub, *};
-    use rand::{SeedableRng, rngs::SmallRng};
+    use super::{super::testing::Bench, *};
+    use std::time::Duration;
 
     #[test]
     fn shares_are_exactly_even() {
-        let picker = RoundRobin::new(&mut SmallRng::seed_from_u64(5));
-        let stubs = vec![
-            Stub {
-                alive: true,
-                in_flight: 0
-            };
-            7
-        ];
-        let mut counts = [0; 7];
-        for _ in 0..700 {
-            counts[picker.pick(&stubs).unwrap()] += 1;
+        assert_eq!(Bench::new(7).counts(&RoundRobin, 700), [100; 7]);
+    }
+
+    #[test]
+    fn the_calls_of_those_that_are_left_out_go_to_all_others() {
+        let mut bench = Bench::new(10);
+        for member in &bench.members[2..6] {
+            member.replica.push_back(bench.now, Duration::from_secs(1));
         }
-        assert_eq!(counts, [100; 7]);
+        let counts = bench.counts(&RoundRobin, 600);
+        assert_eq!(counts, [100, 100, 0, 0, 0, 0, 100, 100, 100, 100]);
     }
 }

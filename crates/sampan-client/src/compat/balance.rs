@@ -2,7 +2,8 @@
 
 use super::Endpoint;
 use crate::{
-    Balance, Channel,
+    Channel,
+    balance::Balancing,
     config::CallSettings,
     pool::{Changing, PlaceChange, Source},
 };
@@ -42,7 +43,7 @@ impl Channel {
         }
         let names: Vec<_> = list.iter().map(|one| one.uri().to_string()).collect();
         let source = Source::Constant(list.iter().map(Endpoint::resolver).collect());
-        Self::new(names.join(", "), source, Balance::default(), calls)
+        Self::new(names.join(", "), source, Balancing::default(), calls)
     }
 
     /// A channel that balances calls over the endpoints that the sender tells it of. Calls wait,
@@ -69,7 +70,7 @@ impl Channel {
         );
         let source = Source::Changing(Changing::new(changes));
         let name = "a set of endpoints".to_owned();
-        let channel = Self::new(name, source, Balance::default(), CallSettings::default());
+        let channel = Self::new(name, source, Balancing::default(), CallSettings::default());
         (channel, sender)
     }
 }

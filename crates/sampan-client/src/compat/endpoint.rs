@@ -2,7 +2,8 @@
 
 use super::ClientTlsConfig;
 use crate::{
-    Balance, Channel, Error,
+    Channel, Error,
+    balance::Balancing,
     config::CallSettings,
     error::BoxError,
     pool::Source,
@@ -276,7 +277,7 @@ impl Endpoint {
         Channel::new(
             self.name(),
             Source::Constant(vec![resolver]),
-            Balance::default(),
+            Balancing::default(),
             self.calls.clone(),
         )
     }

@@ -28,6 +28,7 @@ pub(super) struct Driver {
     pool: Arc<Pool>,
     source: Source,
     failures: Backoff,
+    ticked: Instant,
     /// Calls that had waited at the last look.
     seen_waits: u64,
 }
@@ -40,6 +41,7 @@ impl Driver {
             pool,
             source,
             failures: Backoff::new(BackoffPolicy::IN_CLUSTER),
+            ticked: Instant::now(),
             seen_waits: 0,
         }
     }
@@ -64,7 +66,7 @@ impl Driver {
                 let now = Instant::now();
                 let pool = &self.pool;
                 pool.update(|state| {
-                    state.endpoints.replace(sites, now);
+                    state.endpoints.replace(sites, &pool.keeper, now);
                     for shard in &mut state.shards {
                         shard.follow(pool, &state.endpoints);
                     }
@@ -89,6 +91,10 @@ impl Driver {
                 () = sleep_until(at) => return self.is_used(),
                 () = self.source.changed() => return true,
                 () = self.pool.lost.notified() => at = at.min(resolved + FLOOR),
+                () = sleep_until(self.ticked + self.pool.keeper.pause()) => {
+                    self.ticked = Instant::now();
+                    self.pool.tick(self.ticked);
+                }
             }
         }
     }

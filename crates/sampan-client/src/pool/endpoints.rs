@@ -2,10 +2,14 @@
 
 use super::shard::Shard;
 use crate::{
-    ConnectivityState, EndpointSnapshot, Error, backoff::BackoffPolicy, endpoint::Endpoint,
-    resolve::ResolveError, site::Site,
+    ConnectivityState, EndpointSnapshot, Error,
+    backoff::BackoffPolicy,
+    balance::{Keeper, Member},
+    endpoint::Endpoint,
+    resolve::ResolveError,
+    site::Site,
 };
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 use tokio::time::Instant;
 
 #[derive(Debug, Default)]
@@ -20,13 +24,16 @@ pub(super) struct Endpoints {
 
 impl Endpoints {
     /// Takes `sites` as the whole set.
-    pub(super) fn replace(&mut self, mut sites: Vec<Site>, now: Instant) {
+    pub(super) fn replace(&mut self, sites: Vec<Site>, keeper: &Keeper, now: Instant) {
         self.unresolved = None;
+        let mut sites = some_of(sites, keeper);
         self.list.retain(|one| sites.contains(&one.site));
         sites.retain(|site| !self.list.iter().any(|one| one.site == *site));
-        let new = sites
-            .into_iter()
-            .map(|site| Arc::new(Endpoint::new(site, now)));
+        let joins_others = !self.list.is_empty();
+        let new = sites.into_iter().map(|site| {
+            let replica = keeper.replica(now.into_std());
+            Arc::new(Endpoint::new(site, replica, joins_others, now))
+        });
         self.list.extend(new);
         self.list
             .sort_by(|a, b| a.site.address.cmp(&b.site.address));
@@ -69,6 +76,19 @@ impl Endpoints {
         self.list.iter().any(|one| one.in_flight() > 0)
     }
 
+    /// What balancing sees of all.
+    pub(super) fn members(&self, shards: &[Shard]) -> Vec<Member> {
+        let shards = shards.iter().flat_map(Shard::members);
+        let ready: HashSet<_> = shards
+            .filter(|member| !member.lives.is_empty())
+            .map(|member| Arc::as_ptr(&member.endpoint))
+            .collect();
+        let endpoints = self.list.iter();
+        endpoints
+            .map(|one| one.member(ready.contains(&Arc::as_ptr(one))))
+            .collect()
+    }
+
     pub(super) fn snapshots(&self, shards: &[Shard], now: Instant) -> Vec<EndpointSnapshot> {
         let state = |endpoint| {
             shards
@@ -84,6 +104,20 @@ impl Endpoints {
             .map(|endpoint| endpoint.snapshot(state(endpoint), now))
             .collect()
     }
+}
+
+/// Those that this channel uses.
+fn some_of(sites: Vec<Site>, keeper: &Keeper) -> Vec<Site> {
+    let Some(subset) = keeper.subset() else {
+        return sites;
+    };
+    let addresses: Vec<_> = sites.iter().map(|site| site.address.to_string()).collect();
+    let chosen = subset.choose(addresses.iter().map(String::as_str));
+    let places = sites.into_iter().enumerate();
+    places
+        .filter(|(place, _)| chosen.binary_search(place).is_ok())
+        .map(|(_, site)| site)
+        .collect()
 }
 
 /// Of several runtimes' connections the best counts.

@@ -81,6 +81,7 @@ pub(super) async fn keep_connected(pool: Arc<Pool>, local: Arc<Local>, endpoint:
         local,
         endpoint,
     };
+    let mut was_away = false;
     loop {
         // Its sender lives in the pool.
         if in_use.wait_for(|in_use| *in_use).await.is_err() {
@@ -90,6 +91,7 @@ pub(super) async fn keep_connected(pool: Arc<Pool>, local: Arc<Local>, endpoint:
         let pause = match upkeep.endpoint.site.connect().await {
             Err(error) => {
                 let failure = upkeep.failed(error);
+                was_away = true;
                 upkeep.update(|member| {
                     member.failure = Some(failure);
                     member.subchannel.on_failed(&mut rand::rng())
@@ -97,6 +99,8 @@ pub(super) async fn keep_connected(pool: Arc<Pool>, local: Arc<Local>, endpoint:
             }
             Ok(connection) => {
                 let since = Instant::now();
+                let was_away = std::mem::take(&mut was_away);
+                upkeep.endpoint.connected(was_away, since);
                 let has_answered = upkeep.serve(connection).await;
                 upkeep.update(|member| {
                     member

@@ -2,11 +2,12 @@
 
 use super::{
     Live, Pool,
+    chooser::Chooser,
     endpoints::Endpoints,
     member::{self, Member},
     view::{Ready, View},
 };
-use crate::{Error, endpoint::Endpoint, timers::Timers};
+use crate::{Error, balance::Keeper, endpoint::Endpoint, timers::Timers};
 use std::{
     sync::{
         Arc,
@@ -29,6 +30,7 @@ pub(super) struct Shard {
     keeper: Option<AbortHandle>,
     /// Sorted as the endpoints are.
     members: Vec<Member>,
+    chooser: Chooser,
     last_used: Instant,
 }
 
@@ -57,6 +59,7 @@ impl Shard {
             runtime,
             keeper: None,
             members: Vec::new(),
+            chooser: Chooser::default(),
             last_used: now,
         }
     }
@@ -137,8 +140,22 @@ impl Shard {
     }
 
     /// What calls get to see.
-    pub(super) fn view(&self, name: &str, unresolved: Option<&Error>) -> View {
+    pub(super) fn view(
+        &mut self,
+        name: &str,
+        unresolved: Option<&Error>,
+        keeper: &Keeper,
+        is_due: bool,
+    ) -> View {
         let ready: Vec<_> = self.members.iter().filter_map(Member::ready).collect();
+        let seen = |is_ready: bool| {
+            let members = self.members.iter();
+            let are_so = members.filter(move |member| member.lives.is_empty() != is_ready);
+            are_so.map(move |member| member.endpoint.member(is_ready))
+        };
+        // In front those that are ready: a pick is a place among them.
+        let seen: Vec<_> = seen(true).chain(seen(false)).collect();
+        let picker = self.chooser.picker(&seen, keeper, is_due);
         let failure = if !ready.is_empty() {
             None
         } else if self.members.is_empty() {
@@ -152,6 +169,7 @@ impl Shard {
             runtime: self.runtime(),
             local: Arc::clone(&self.local),
             ready,
+            picker,
             failure,
         }
     }

@@ -1,7 +1,7 @@
 //! What calls see of a pool.
 
 use super::{Live, shard::Local};
-use crate::{Error, balance::Candidate};
+use crate::{Error, balance::Picker};
 use std::sync::Arc;
 use tokio::{runtime, sync::Notify};
 
@@ -11,6 +11,8 @@ pub(super) struct View {
     pub(super) runtime: runtime::Id,
     pub(super) local: Arc<Local>,
     pub(super) ready: Vec<Ready>,
+    /// Chooses among those that are ready; none while none is.
+    pub(super) picker: Option<Arc<dyn Picker>>,
     /// Why no endpoint can be had, when none can.
     pub(super) failure: Option<Error>,
 }
@@ -45,15 +47,5 @@ impl Ready {
         self.lives
             .iter()
             .filter(|live| !live.connection.is_closed())
-    }
-}
-
-impl Candidate for Ready {
-    fn is_alive(&self) -> bool {
-        self.alive().next().is_some()
-    }
-
-    fn in_flight(&self) -> u32 {
-        self.lives[0].endpoint.in_flight()
     }
 }

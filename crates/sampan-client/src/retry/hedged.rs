@@ -112,10 +112,10 @@ async fn sent(
         let gate = share.stack().gate.as_ref();
         let waits = gate.map(|gate| gate.wait()).transpose()?;
         let pool = &share.stack().pool;
-        let sent = pool
-            .offer_until_taken(None, call.waits_for_ready(), take)
-            .await
-            .map_err(Failure::unreachable)?;
+        let (mut sent, ticket) = pool
+            .offer_until_taken(&call.info(), None, call.waits_for_ready(), take)
+            .await?;
+        sent.ticket.hears(ticket);
         drop(waits);
         let response = sent.exchange.await;
         let limit = call.max_message_bytes();

@@ -22,7 +22,7 @@ async fn shares(channel: &Channel, calls: usize) -> HashMap<String, usize> {
     shares
 }
 
-async fn until_ready(channel: &Channel, count: usize) {
+pub(crate) async fn until_ready(channel: &Channel, count: usize) {
     channel.connect().await.unwrap();
     let are_ready = || {
         let endpoints = channel.endpoints();

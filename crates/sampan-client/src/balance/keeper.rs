@@ -1,0 +1,85 @@
+//! What a channel holds to balance by.
+
+use super::{Balancing, Dice, Member, Outliers, Picker, Policy, Replica, SlowStart, Subset};
+use rand::RngCore as _;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// One channel's policy, and who is out.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    policy: Arc<dyn Policy>,
+    is_asked_always: bool,
+    outliers: Option<Arc<Outliers>>,
+    slow_start: SlowStart,
+    subset: Option<Subset>,
+}
+
+/// Between two looks at who is out.
+const TICK: Duration = Duration::from_secs(1);
+
+// === impl Keeper ===
+
+impl Keeper {
+    pub(crate) fn new(balancing: Balancing) -> Self {
+        let subset = |size| Subset {
+            size,
+            seed: Dice.next_u64(),
+        };
+        Self {
+            policy: balancing.policy,
+            is_asked_always: balancing.is_asked_always,
+            outliers: balancing
+                .outliers
+                .map(|settings| Arc::new(Outliers::new(settings))),
+            slow_start: balancing.slow_start,
+            subset: balancing.subset.map(subset),
+        }
+    }
+
+    /// For a new endpoint.
+    pub(crate) fn replica(&self, now: Instant) -> Arc<Replica> {
+        let replica = Replica::new(now, self.policy.learns(), self.outliers.clone());
+        Arc::new(replica.with_slow_start(self.slow_start))
+    }
+
+    pub(crate) const fn subset(&self) -> Option<&Subset> {
+        self.subset.as_ref()
+    }
+
+    /// Whether a pick is needed also where there is one endpoint alone.
+    pub(crate) const fn is_asked_always(&self) -> bool {
+        self.is_asked_always
+    }
+
+    /// None while no member is ready.
+    pub(crate) fn picker(&self, members: &[Member], now: Instant) -> Option<Arc<dyn Picker>> {
+        let is_any_ready = members.iter().any(|member| member.is_ready);
+        is_any_ready.then(|| self.policy.picker(members, now, &mut Dice))
+    }
+
+    /// These are all endpoints there are.
+    pub(crate) fn follow(&self, members: &[Member]) {
+        for member in members {
+            member.replica.set_alone(members.len() == 1);
+        }
+        if let Some(outliers) = &self.outliers {
+            outliers.follow(members);
+        }
+    }
+
+    /// Gives whether pickers have to be made anew. To be called each [`pause`](Self::pause).
+    pub(crate) fn tick(&self, now: Instant) -> bool {
+        let outliers = self.outliers.as_ref();
+        let has_changed = outliers.is_some_and(|outliers| outliers.tick(now, &mut Dice));
+        has_changed || self.policy.refresh().is_some()
+    }
+
+    pub(crate) fn pause(&self) -> Duration {
+        self.policy
+            .refresh()
+            .map_or(TICK, |refresh| refresh.min(TICK))
+    }
+}

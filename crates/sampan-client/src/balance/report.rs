@@ -1,0 +1,173 @@
+//! What endpoints say of their load, and the weights that follow from it.
+//!
+//! Source: gRFC A51, A58.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
+
+/// What an endpoint says of its load, in the trailers of a call or beside them. Source: ORCA.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LoadReport {
+    /// Of what it was granted; may be over 1.
+    pub cpu_utilization: f64,
+    /// Of what it was granted.
+    pub memory_utilization: f64,
+    /// As the application sees it; goes before that of the processor when it is not 0.
+    pub application_utilization: f64,
+    /// Calls each second.
+    pub calls_per_second: f64,
+    /// Failed calls each second.
+    pub errors_per_second: f64,
+    /// Calls that it is at work on.
+    pub in_flight: Option<u32>,
+    /// What calls take at that many in flight.
+    pub latency: Option<Duration>,
+}
+
+/// How reports become weights.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct WeightSettings {
+    /// Reports have to come for this long before they count. Default 10 s.
+    pub blackout: Duration,
+    /// A report counts for this long. Default 3 min.
+    pub expiration: Duration,
+    /// How much errors weigh. Default 1.
+    pub error_penalty: f64,
+}
+
+/// One endpoint's weight.
+#[derive(Debug)]
+pub(super) struct Weight {
+    bits: AtomicU64,
+    reported_at: AtomicU64,
+    /// Reports come since then.
+    since: AtomicU64,
+}
+
+const NEVER: u64 = u64::MAX;
+
+// === impl LoadReport ===
+
+impl LoadReport {
+    /// Calls each second that a whole of what was granted would do, less what fails. None when
+    /// the report does not tell.
+    fn weight(&self, error_penalty: f64) -> Option<f64> {
+        let used = if self.application_utilization > 0.0 {
+            self.application_utilization
+        } else {
+            self.cpu_utilization
+        };
+        let calls = self.calls_per_second;
+        let weight = calls / (used + self.errors_per_second / calls * error_penalty);
+        (used > 0.0 && calls > 0.0 && weight > 0.0 && weight.is_finite()).then_some(weight)
+    }
+}
+
+// === impl WeightSettings ===
+
+impl Default for WeightSettings {
+    fn default() -> Self {
+        Self {
+            blackout: Duration::from_secs(10),
+            expiration: Duration::from_secs(180),
+            error_penalty: 1.0,
+        }
+    }
+}
+
+// === impl Weight ===
+
+impl Weight {
+    pub(super) const fn new() -> Self {
+        Self {
+            bits: AtomicU64::new(0),
+            reported_at: AtomicU64::new(0),
+            since: AtomicU64::new(NEVER),
+        }
+    }
+
+    /// Reports begin anew.
+    pub(super) fn forget(&self) {
+        self.since.store(NEVER, Relaxed);
+    }
+
+    /// `at` counts nanoseconds since any fixed moment.
+    pub(super) fn learn(&self, settings: &WeightSettings, at: u64, report: &LoadReport) {
+        let Some(weight) = report.weight(settings.error_penalty) else {
+            return;
+        };
+        self.bits.store(weight.to_bits(), Relaxed);
+        self.reported_at.store(at, Relaxed);
+        if self.since.load(Relaxed) == NEVER {
+            self.since.store(at, Relaxed);
+        }
+    }
+
+    /// None when there are no reports, only new ones, or only old ones.
+    pub(super) fn read(&self, settings: &WeightSettings, at: u64) -> Option<f64> {
+        let since = self.since.load(Relaxed);
+        if since == NEVER {
+            return None;
+        }
+        let age = Duration::from_nanos(at.saturating_sub(self.reported_at.load(Relaxed)));
+        if age >= settings.expiration {
+            // The next report begins another blackout.
+            let _ = self.since.compare_exchange(since, NEVER, Relaxed, Relaxed);
+            return None;
+        }
+        let known_for = Duration::from_nanos(at.saturating_sub(since));
+        (known_for >= settings.blackout).then(|| f64::from_bits(self.bits.load(Relaxed)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(calls: f64, errors: f64, cpu: f64, application: f64) -> LoadReport {
+        LoadReport {
+            cpu_utilization: cpu,
+            application_utilization: application,
+            calls_per_second: calls,
+            errors_per_second: errors,
+            ..LoadReport::default()
+        }
+    }
+
+    #[test]
+    fn weights_are_those_of_a58() {
+        let weight = |report: LoadReport| report.weight(1.0);
+        assert_eq!(weight(report(100.0, 0.0, 0.5, 0.0)), Some(200.0));
+        assert_eq!(weight(report(100.0, 0.0, 0.5, 0.8)), Some(125.0));
+        assert_eq!(weight(report(100.0, 50.0, 0.5, 0.0)), Some(100.0));
+        for untold in [
+            report(0.0, 0.0, 0.5, 0.0),
+            report(100.0, 0.0, 0.0, 0.0),
+            report(f64::NAN, 0.0, 0.5, 0.0),
+            report(f64::INFINITY, 0.0, 0.5, 0.0),
+        ] {
+            assert_eq!(weight(untold), None);
+        }
+    }
+
+    #[test]
+    fn reports_count_after_the_blackout_and_until_they_expire() {
+        const SECOND: u64 = 1_000_000_000;
+        let settings = WeightSettings::default();
+        let weight = Weight::new();
+        let tell = |at| weight.learn(&settings, at, &report(100.0, 0.0, 0.5, 0.0));
+        tell(0);
+        assert_eq!(weight.read(&settings, 9 * SECOND), None);
+        assert_eq!(weight.read(&settings, 10 * SECOND), Some(200.0));
+        assert_eq!(weight.read(&settings, 179 * SECOND), Some(200.0));
+        assert_eq!(weight.read(&settings, 180 * SECOND), None);
+        tell(181 * SECOND);
+        assert_eq!(weight.read(&settings, 182 * SECOND), None, "blackout again");
+        assert_eq!(weight.read(&settings, 191 * SECOND), Some(200.0));
+        weight.forget();
+        tell(192 * SECOND);
+        assert_eq!(weight.read(&settings, 193 * SECOND), None);
+    }
+}
