@@ -99,7 +99,7 @@ fn ramp(svg: &mut Svg, ramps: &[Ramp], top: f64) -> f64 {
             }
         }
     }
-    for ramp in ramps {
+    for (number, ramp) in ramps.iter().enumerate() {
         let place = policies::ALL.iter().position(|one| one.name() == ramp.name);
         let colour = COLOURS[place.unwrap_or(0)];
         let at = |point: &(f64, Tally)| (x(point.0), y(point.1.quantile_ms(0.99)));
@@ -108,7 +108,9 @@ fn ramp(svg: &mut Svg, ramps: &[Ramp], top: f64) -> f64 {
         }
         if let Some(last) = ramp.points.last() {
             let end = at(last);
-            svg.text(end.0 + 8.0, end.1 + 4.0, "small", ramp.name);
+            // The first is the worst, and others come near to it.
+            let down = if number == 0 { -6.0 } else { 6.0 };
+            svg.text(end.0 + 8.0, end.1 + down, "small", ramp.name);
         }
     }
     bottom + 40.0

@@ -84,6 +84,8 @@ pub(crate) struct World {
     now: Nanos,
     start: Instant,
     rng: SmallRng,
+    /// For what happens to replicas: the same whatever is picked.
+    fate: SmallRng,
     events: BinaryHeap<Reverse<(Nanos, u64, Event)>>,
     number: u64,
     deadlines: VecDeque<(Nanos, u32, u32)>,
@@ -128,6 +130,7 @@ impl World {
             now: 0,
             start,
             rng,
+            fate: SmallRng::seed_from_u64(plan.seed + 1),
             events: BinaryHeap::new(),
             number: 0,
             deadlines: VecDeque::new(),
@@ -187,9 +190,9 @@ impl World {
             Event::Speed(place) => {
                 if let Changes::Speeds(speeds, every) = &self.plan.changes {
                     let every = *every;
-                    let speed = speeds[self.rng.random_range(0..speeds.len())];
+                    let speed = speeds[self.fate.random_range(0..speeds.len())];
                     self.servers[place as usize].nature.speed = speed;
-                    let after = self.exponential(every);
+                    let after = exponential(every, &mut self.fate);
                     self.later(after, Event::Speed(place));
                 }
             }
@@ -210,7 +213,7 @@ impl World {
             reason = "some seconds at most"
         )]
         let mean = (1e9 / self.plan.calls_per_second) as Nanos;
-        let after = self.exponential(mean);
+        let after = exponential(mean, &mut self.rng);
         self.later(after, Event::Arrive);
         let client = self.rng.random_range(0..self.clients.len());
         let now = self.instant();
@@ -374,17 +377,6 @@ impl World {
         self.events
             .push(Reverse((self.now + after, self.number, event)));
     }
-
-    #[allow(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        clippy::cast_precision_loss,
-        reason = "some seconds at most"
-    )]
-    fn exponential(&mut self, mean: Nanos) -> Nanos {
-        let drawn: f64 = self.rng.random();
-        (-(1.0 - drawn).ln() * mean as f64) as Nanos
-    }
 }
 
 // === impl Client ===
@@ -419,4 +411,15 @@ impl Client {
             self.picker = self.policy.picker(&self.members, now, rng);
         }
     }
+}
+
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "some seconds at most"
+)]
+fn exponential(mean: Nanos, rng: &mut SmallRng) -> Nanos {
+    let drawn: f64 = rng.random();
+    (-(1.0 - drawn).ln() * mean as f64) as Nanos
 }

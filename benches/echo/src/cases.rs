@@ -270,6 +270,18 @@ pub(crate) const CASES: &[Case] = &[
         turns: 6,
     },
     Case {
+        name: "unread-8",
+        about: "32 B, 1 in flight, one core, beside 8 streams on the same connection that nobody reads",
+        kind: Kind::Lab(Setup {
+            work: Work::Unread { bytes: 32 },
+            ..unary(1)
+        }),
+        subjects: WITH_RAW,
+        goals: &[shown(Figure::P50, RAW), shown(Figure::P50, TONIC)],
+        shows: Figure::P50,
+        turns: 1,
+    },
+    Case {
         name: "busy-64",
         about: "handlers that work for 100 µs, 64 in flight, 1 connection, a core each",
         kind: Kind::Lab(handlers(Handler::Busy)),

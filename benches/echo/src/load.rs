@@ -28,6 +28,8 @@ pub(crate) enum Work {
     Download { bytes: usize },
     /// Streams of messages to the server.
     Upload { bytes: usize },
+    /// Unary calls, one at a time, beside eight streams on the same connection that nobody reads.
+    Unread { bytes: usize },
     /// Small unary calls, one at a time, beside uploads of 16 MiB on the same connection.
     Beside { bytes: usize },
 }
@@ -110,6 +112,9 @@ pub(crate) async fn drive<C: Client>(
             let until = Until::new(limit, 1);
             let is_over = move |count| until.is_over(Instant::now(), count);
             in_task(upload(first, bytes, is_over)).await
+        }
+        Work::Unread { bytes } => {
+            in_task(unread(first, bytes, deadline, Until::new(limit, 1))).await
         }
         Work::Beside { bytes } => {
             in_task(beside(first, bytes, deadline, Until::new(limit, 1))).await
@@ -232,6 +237,32 @@ async fn upload<C: Client>(mut client: C, bytes: usize, is_over: impl Fn(u64) ->
         outcome.bytes += (messages * bytes) as u64;
     }
     outcome
+}
+
+async fn unread<C: Client>(
+    mut client: C,
+    bytes: usize,
+    deadline: Option<Duration>,
+    until: Until,
+) -> Outcome {
+    const STREAMS: usize = 8;
+    const MESSAGE_BYTES: u32 = 4 << 10;
+    let mut streams = Vec::with_capacity(STREAMS);
+    for _ in 0..STREAMS {
+        let request = DownloadRequest {
+            messages: u32::MAX,
+            payload_bytes: MESSAGE_BYTES,
+        };
+        streams.push(client.download(request).await.expect("the stream opens"));
+    }
+    let calls = Unary {
+        client,
+        handler: Handler::Echo,
+        deadline,
+        payload: payload(bytes),
+        metadata: Headers::None,
+    };
+    calls.repeat(until).await
 }
 
 async fn beside<C: Client>(
