@@ -117,7 +117,9 @@ impl Endpoint {
         if self.is_new.swap(false, Relaxed) || was_away {
             self.replica.starts_slowly(now.into_std());
         }
-        self.replica.starts_over();
+        if was_away {
+            self.replica.starts_over();
+        }
     }
 
     /// How long it has been known.

@@ -103,6 +103,11 @@ impl Estimate {
         let _ = self.word.fetch_update(Relaxed, Relaxed, next);
     }
 
+    /// As if it was never measured.
+    pub(super) fn forget(&self) {
+        self.word.store(0, Relaxed);
+    }
+
     /// The average as of now, in microseconds: it sinks while nothing is heard, so that an
     /// endpoint that was slow is tried again. None before the first one. Reading changes nothing.
     pub(super) fn read(&self, settings: &LatencySettings, at: u64) -> Option<f32> {

@@ -239,9 +239,12 @@ impl Replica {
         }
     }
 
-    /// It is another process by now, as far as anybody can tell: its reports begin anew.
+    /// It is another process by now, as far as anybody can tell: what was learnt of the one before,
+    /// its failures above all, says nothing of it.
     pub fn starts_over(&self) {
         self.weight.forget();
+        self.latency.forget();
+        self.failures_in_row.store(0, Relaxed);
     }
 
     /// Whether it is the only one there is.
