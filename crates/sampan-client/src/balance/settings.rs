@@ -12,9 +12,9 @@ use std::{sync::Arc, time::Instant};
 pub enum Balance {
     /// Of two endpoints drawn at random, the one that should answer first, by how long its
     /// calls took of late and how many it has in flight.
-    #[default]
     PeakEwma,
     /// Of two endpoints drawn at random, the one with fewer calls in flight.
+    #[default]
     LeastRequest,
     /// Each endpoint in turn.
     RoundRobin,
