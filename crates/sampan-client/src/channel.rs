@@ -220,8 +220,8 @@ impl Drop for Shared {
 
 impl ChannelBuilder {
     /// How endpoints are chosen: a [`Balance`](crate::Balance), or a [`Balancing`] with more
-    /// settings. Goes before the service config's. Default: least request of two; outliers are ejected, and
-    /// endpoints that join start slowly.
+    /// settings. Goes before the service config's. Default: least request of two; outliers are
+    /// ejected, and endpoints that join start slowly.
     pub fn balance(mut self, balancing: impl Into<Balancing>) -> Self {
         self.balancing = Some(balancing.into());
         self

@@ -2,6 +2,7 @@
 
 use crate::{Error, endpoint::Endpoint, error::Chain, pool::NoEndpoint};
 use sampan_transport::{BodyError, ResetReason, TransportError};
+use sampan_wire::frame::FrameError;
 use std::{error::Error as StdError, fmt::Write, sync::Arc, time::Duration};
 use tokio::time::Instant;
 use tonic::{Code, Status};
@@ -181,6 +182,12 @@ impl Fault {
             status.set_source(source);
         }
         status
+    }
+}
+
+impl From<FrameError> for Fault {
+    fn from(error: FrameError) -> Self {
+        Self::new(Code::ResourceExhausted, format!("a {error}"))
     }
 }
 

@@ -18,7 +18,6 @@ mod failure;
 mod flight;
 mod gate;
 mod latency;
-mod length_check;
 mod outbound;
 pub mod policy;
 mod pool;

@@ -1,9 +1,10 @@
 //! The body of a request: read far enough to know whether it is one message, which can be sent
 //! again, or a stream, which cannot.
 
-use crate::{error::BoxError, length_check::LengthCheck};
+use crate::error::BoxError;
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
+use sampan_wire::frame::{FrameError, LengthCheck};
 use std::{
     collections::VecDeque,
     fmt,
@@ -73,7 +74,7 @@ impl Outbound {
             read: first.into_iter().chain(second).collect(),
             rest: body,
             failure: StreamFailure::default(),
-            lengths: LengthCheck::new(max_message_bytes),
+            lengths: LengthCheck::new(max_message_bytes.unwrap_or(usize::MAX)),
         }))
     }
 }
@@ -102,7 +103,8 @@ impl http_body::Body for Streamed {
         let checked = frame.map(|frame| {
             let frame = frame?;
             if let Some(data) = frame.data_ref() {
-                this.lengths.look(data)?;
+                let too_long = |error: FrameError| Status::resource_exhausted(format!("a {error}"));
+                this.lengths.look(data).map_err(too_long)?;
             }
             Ok(frame)
         });

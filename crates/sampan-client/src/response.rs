@@ -7,7 +7,6 @@
 use crate::{
     endpoint::{Live, has_come},
     failure::{Failure, Fault, Scene},
-    length_check::LengthCheck,
     timers::Timer,
 };
 use base64::{
@@ -18,7 +17,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_TYPE, uri::PathAndQuery};
 use http_body::{Body as _, Frame, SizeHint};
 use sampan_transport::{Incoming, ResetReason};
-use sampan_wire::Code as WireCode;
+use sampan_wire::{Code as WireCode, frame::LengthCheck};
 use std::{
     pin::Pin,
     sync::Arc,
@@ -105,7 +104,7 @@ pub(crate) fn check(
         ));
     }
     if let Some(data) = response.body_mut().take_ok() {
-        return match LengthCheck::new(limit).look(&data) {
+        return match LengthCheck::new(limit.unwrap_or(usize::MAX)).look(&data) {
             Ok(()) => Ok(Answer::Ok(data)),
             Err(too_long) => Err(Failure::Fault(too_long.into())),
         };
@@ -156,7 +155,7 @@ fn take_status(headers: &mut HeaderMap) -> HeaderMap {
 // === impl ResponseBody ===
 
 impl ResponseBody {
-    pub(crate) const fn new(
+    pub(crate) fn new(
         doubtful: Option<Box<HeaderMap>>,
         body: Incoming,
         limit: Option<usize>,
@@ -166,7 +165,7 @@ impl ResponseBody {
         Self {
             body: Some(body),
             doubtful,
-            lengths: LengthCheck::new(limit),
+            lengths: LengthCheck::new(limit.unwrap_or(usize::MAX)),
             deadline,
             call,
         }

@@ -6,7 +6,6 @@ use crate::{
     deadline::{DeadlinePolicy, Times},
     failure::{Failure, Fault},
     gate::Gate,
-    length_check::LengthCheck,
     outbound::{Outbound, StreamFailure, Streamed},
     policy::{PolicyTable, RetryBudget},
     pool::Pool,
@@ -16,6 +15,7 @@ use crate::{
 };
 use bytes::Bytes;
 use sampan_transport::Payload;
+use sampan_wire::frame::LengthCheck;
 use sampan_wire::policy::{CallPolicy, Declared, EffectivePolicy, Method, Sayings};
 use std::{
     collections::HashMap,
@@ -149,7 +149,7 @@ impl Outgoing {
         };
         Ok(match outbound {
             Outbound::Whole(bytes) => {
-                LengthCheck::new(max_message_bytes)
+                LengthCheck::new(max_message_bytes.unwrap_or(usize::MAX))
                     .look(&bytes)
                     .map_err(Fault::from)?;
                 let outgoing = Self {

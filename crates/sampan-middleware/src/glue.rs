@@ -28,7 +28,6 @@ pub mod server;
 
 pub use crate::Body;
 pub use client::{Client, Rpc};
-pub use edges::LengthCheck;
 
 /// What users may set of the headers of a call, as tonic sees it.
 fn sanitized(metadata: tonic::metadata::MetadataMap) -> http::HeaderMap {

@@ -5,6 +5,10 @@
 //!
 //! Source: gRPC over HTTP/2, "Length-Prefixed-Message".
 
+mod length_check;
+
+pub use length_check::LengthCheck;
+
 use crate::copy;
 use bytes::{Buf, Bytes, BytesMut};
 use std::collections::VecDeque;

@@ -5,7 +5,7 @@ use bytes::{Buf, Bytes};
 use http::HeaderMap;
 use http_body::{Body, Frame};
 use prost::Message;
-use sampan_wire::frame::{FrameDecoder, FrameError};
+use sampan_wire::frame::FrameDecoder;
 use std::{
     pin::Pin,
     task::{Context, Poll, ready},
@@ -104,10 +104,7 @@ impl Collector {
             .pieces
             .get_or_insert_with(|| Box::new(FrameDecoder::new(limit)));
         pieces.push(data);
-        while let Some(frame) = pieces
-            .next()
-            .map_err(|FrameError::TooLarge { len, limit }| edges::too_large(len, limit))?
-        {
+        while let Some(frame) = pieces.next().map_err(edges::too_long)? {
             edges::check_flags(frame.flags)?;
             if self.message.replace(frame.payload).is_some() {
                 return Err(edges::too_many());

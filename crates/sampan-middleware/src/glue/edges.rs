@@ -6,23 +6,15 @@ use base64::{
 };
 use bytes::{Buf, Bytes};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use sampan_wire::{Code as WireCode, frame::PREFIX_LEN};
+use sampan_wire::{
+    Code as WireCode,
+    frame::{FrameError, PREFIX_LEN},
+};
 use std::sync::Arc;
 use tonic::{Code, Status};
 
 /// What a stub takes where nobody set a limit: 4 MiB, as tonic does.
 pub(super) const DEFAULT_LIMIT: usize = 4 << 20;
-
-/// Refuses messages over a limit as soon as their length is read, however the bytes are cut.
-#[derive(Clone, Debug)]
-pub struct LengthCheck {
-    limit: usize,
-    prefix: [u8; PREFIX_LEN],
-    prefix_len: usize,
-    /// Bytes of the message that are still to come.
-    left: usize,
-    messages: u64,
-}
 
 /// Padded or not, as gRPC's metadata may be. No laxer than tonic's.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -39,56 +31,6 @@ const TONICS_TOO_LARGE: [&str; 4] = [
     "Error,%20decoded%20message%20length%20too%20large",
     "Error,%20encoded%20message%20length%20too%20large",
 ];
-
-// === impl LengthCheck ===
-
-impl LengthCheck {
-    /// Lets messages of up to `limit` bytes pass.
-    #[must_use]
-    pub const fn new(limit: usize) -> Self {
-        Self {
-            limit,
-            prefix: [0; PREFIX_LEN],
-            prefix_len: 0,
-            left: 0,
-            messages: 0,
-        }
-    }
-
-    /// How many messages have begun.
-    pub(super) const fn messages(&self) -> u64 {
-        self.messages
-    }
-
-    /// Looks at the next bytes.
-    ///
-    /// # Errors
-    /// RESOURCE_EXHAUSTED when a prefix in them announces too much.
-    pub fn look(&mut self, data: &[u8]) -> Result<(), Status> {
-        let mut data = data;
-        while data.has_remaining() {
-            let skipped = self.left.min(data.len());
-            data.advance(skipped);
-            self.left -= skipped;
-            if self.left > 0 {
-                break;
-            }
-            let taken = data.len().min(PREFIX_LEN - self.prefix_len);
-            data.copy_to_slice(&mut self.prefix[self.prefix_len..self.prefix_len + taken]);
-            self.prefix_len += taken;
-            if self.prefix_len == PREFIX_LEN {
-                self.prefix_len = 0;
-                self.messages += 1;
-                let len = announced(&self.prefix);
-                if len > self.limit {
-                    return Err(too_large(len, self.limit));
-                }
-                self.left = len;
-            }
-        }
-        Ok(())
-    }
-}
 
 fn announced(prefix: &[u8; PREFIX_LEN]) -> usize {
     let [_, length @ ..] = *prefix;
@@ -139,6 +81,10 @@ pub(super) fn too_many() -> Status {
 /// Whether these trailers say that a call went well.
 pub(super) fn is_ok(trailers: &HeaderMap) -> bool {
     trailers.get(&STATUS).is_some_and(|status| status == "0")
+}
+
+pub(super) fn too_long(FrameError::TooLarge { len, limit }: FrameError) -> Status {
+    too_large(len, limit)
 }
 
 pub(super) fn too_large(len: usize, limit: usize) -> Status {
@@ -212,7 +158,6 @@ pub(super) fn status_from(error: Box<dyn std::error::Error + Send + Sync>) -> St
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     #[test]
     fn details_that_are_no_base64_are_left_out() {
@@ -250,24 +195,5 @@ mod tests {
         let wrapped = Wrapped(Status::aborted("x"));
         assert_eq!(status_from(wrapped.into()).code(), Code::Aborted);
         assert_eq!(status_from("what?".into()).code(), Code::Internal);
-    }
-
-    proptest! {
-        #[test]
-        fn a_long_message_is_found_however_the_bytes_are_cut(
-            lens in prop::collection::vec(0usize..40, 1..6),
-            limit in 0usize..40,
-            cut in 1usize..9,
-        ) {
-            let mut bytes = Vec::new();
-            for &len in &lens {
-                bytes.push(0);
-                bytes.extend(u32::try_from(len).unwrap().to_be_bytes());
-                bytes.extend(std::iter::repeat_n(7, len));
-            }
-            let mut check = LengthCheck::new(limit);
-            let verdict = bytes.chunks(cut).try_for_each(|chunk| check.look(chunk));
-            prop_assert_eq!(verdict.is_err(), lens.iter().any(|&len| len > limit));
-        }
     }
 }

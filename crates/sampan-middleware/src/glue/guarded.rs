@@ -1,10 +1,11 @@
 //! A body on its way into tonic's `Streaming`, without what `Streaming` gets wrong.
 
-use super::edges::{self, LengthCheck};
+use super::edges;
 use bytes::{Buf, Bytes};
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
+use sampan_wire::frame::LengthCheck;
 use std::{
     pin::Pin,
     task::{Context, Poll, ready},
@@ -122,7 +123,7 @@ where
 
 fn check(mut frame: Frame<Bytes>, lengths: &mut LengthCheck) -> Result<Frame<Bytes>, Status> {
     if let Some(data) = frame.data_ref() {
-        lengths.look(data)?;
+        lengths.look(data).map_err(edges::too_long)?;
     }
     if let Some(trailers) = frame.trailers_mut() {
         clean(trailers);

@@ -6,7 +6,7 @@
 
 use super::{
     collect::decode,
-    edges::{self, check_flags, too_large},
+    edges::{self, check_flags, too_long},
     guarded::{Role, clean, failure},
 };
 use crate::status_trailers::trailers;
@@ -14,7 +14,7 @@ use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use prost::Message;
-use sampan_wire::frame::{FrameDecoder, FrameError, PREFIX_LEN};
+use sampan_wire::frame::{FrameDecoder, PREFIX_LEN};
 use std::{
     marker::PhantomData,
     pin::Pin,
@@ -257,9 +257,7 @@ impl Cutter {
             .pieces
             .get_or_insert_with(|| Box::new(FrameDecoder::new(limit)));
         pieces.push(data);
-        let frame = pieces
-            .next()
-            .map_err(|FrameError::TooLarge { len, limit }| too_large(len, limit))?;
+        let frame = pieces.next().map_err(too_long)?;
         let Some(frame) = frame else {
             return Ok(None);
         };
