@@ -276,8 +276,9 @@ pub(crate) const CASES: &[Case] = &[
             work: Work::Unread { bytes: 32 },
             ..unary(1)
         }),
-        subjects: WITH_RAW,
-        goals: &[shown(Figure::P50, RAW), shown(Figure::P50, TONIC)],
+        // Without tonic: eight full streams fill its connection's window, and its calls stop.
+        subjects: &[RAW, SAMPAN],
+        goals: &[shown(Figure::P50, RAW)],
         shows: Figure::P50,
         turns: 1,
     },
