@@ -19,6 +19,7 @@ mod hash;
 mod huffman;
 mod index;
 mod integer;
+mod repeats;
 mod static_table;
 
 pub use decoder::Decoder;

@@ -79,6 +79,9 @@ impl<H> Default for BlockMemo<H> {
 
 impl<H: Clone> BlockMemo<H> {
     pub(crate) fn find(&self, block: &[u8], generation: u64) -> Option<(&H, usize)> {
+        if block.len() > MAX_BLOCK {
+            return None;
+        }
         let slot = self.slots.get(place(hash(block)))?;
         let kept = slot.kept.as_ref()?;
         (kept.generation == generation && *kept.block == *block)

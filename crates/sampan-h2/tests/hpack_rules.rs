@@ -335,3 +335,33 @@ fn values_that_never_repeat_stop_disturbing_the_table() {
         "{disturbed} of 1,800 calls changed the table"
     );
 }
+
+#[test]
+fn a_long_value_that_comes_again_reads_the_same_in_every_field() {
+    let token = "Bearer eyJhbGciOiJSUzI1NiJ9.".repeat(20);
+    let other = format!("{}x", &token[1..]);
+    let mut decoder = decoder();
+    for value in [
+        &token, &token, &token, &other, &token, &other, &other, &other,
+    ] {
+        for (name, is_flawed) in [("authorization", false), ("x-copy", false), ("te", true)] {
+            let decoded = decoder.decode(&encoded(&[(name, value)])).unwrap();
+            assert_eq!(decoded.flaw.is_some(), is_flawed, "{name}");
+            assert_eq!(decoded.list_bytes, name.len() + value.len() + 32);
+            if !is_flawed {
+                assert_eq!(decoded.fields[name], **value);
+                assert!(!decoded.fields[name].is_sensitive());
+            }
+        }
+        let mut never = Vec::new();
+        Encoder::new().field(
+            b"authorization",
+            value.as_bytes(),
+            Indexing::Never,
+            &mut never,
+        );
+        let decoded = decoder.decode(&never).unwrap();
+        assert_eq!(decoded.fields["authorization"], **value);
+        assert!(decoded.fields["authorization"].is_sensitive());
+    }
+}

@@ -27,7 +27,7 @@ use sampan_middleware::{
     metrics::{Call, MethodMetrics, ServerMetrics},
     panic_guard::{guard, panicked},
 };
-use sampan_transport::clock;
+use sampan_transport::{clock, trial};
 use std::{
     convert::Infallible,
     pin::Pin,
@@ -146,6 +146,8 @@ where
         let response = match &mut this.state {
             State::Called(call) => match guard(|| Pin::new(call).poll(cx)) {
                 Some(Poll::Ready(response)) => response,
+                // It is polled again soon: no timer for that.
+                Some(Poll::Pending) if trial::is_trial(cx) => return Poll::Pending,
                 Some(Poll::Pending) => Status::from(ready!(this.limit.poll_over(cx))).into_http(),
                 None => panicked().into_http(),
             },

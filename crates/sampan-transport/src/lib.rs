@@ -21,6 +21,7 @@ pub mod rt;
 mod serve;
 mod socket;
 mod tls;
+pub mod trial;
 
 pub use address::{Address, InvalidAddress};
 pub use budget::MemoryBudget;

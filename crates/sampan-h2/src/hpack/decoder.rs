@@ -4,8 +4,10 @@ use std::collections::VecDeque;
 use std::fmt;
 
 use bytes::Bytes;
+use http::header;
 
 use super::field::{Entry, Field, Name};
+use super::repeats::Repeats;
 use super::static_table::{ENTRIES, STATIC_ENTRIES};
 use super::{
     CompressionError, DEFAULT_TABLE_BYTES, Decoded, FIELD_OVERHEAD_BYTES, Flaw, huffman, integer,
@@ -14,6 +16,7 @@ use super::{
 /// Decodes the header blocks of one connection, in the order in which they arrive.
 pub struct Decoder {
     table: Table,
+    repeats: Repeats,
     max_list_bytes: usize,
 }
 
@@ -52,6 +55,7 @@ impl Decoder {
                 limit_bytes: table_bytes,
                 generation: 0,
             },
+            repeats: Repeats::default(),
             max_list_bytes,
         }
     }
@@ -121,21 +125,41 @@ impl Decoder {
             0b0010 | 0b0011 => return Err(CompressionError::LateTableSize),
             _ => (false, 4),
         };
+        let is_sensitive = !indexed && first & 0x10 != 0;
         let index = integer::decode(first, prefix_bits, rest)?;
         let name = if index == 0 {
-            Name::parse(string(rest, &mut scratch.name)?)
+            let (octets, is_coded) = literal(rest)?;
+            Name::parse(plain(octets, is_coded, &mut scratch.name)?)
         } else {
             self.table.entry(index)?.field.name()
         };
-        let value = string(rest, &mut scratch.value)?;
+        let (octets, is_coded) = literal(rest)?;
+        if is_coded
+            && !indexed
+            && let Name::Regular(name) = &name
+            // The one name that minds its value.
+            && *name != header::TE
+            && let Some(value) = self.repeats.find(octets)
+        {
+            let bytes = name.as_str().len() + value.len() + FIELD_OVERHEAD_BYTES;
+            if count(decoded, bytes, self.max_list_bytes) {
+                let mut field = Field::Regular(name.clone(), value.clone());
+                if is_sensitive {
+                    field.set_sensitive();
+                }
+                decoded.store_owned(field);
+            }
+            return Ok(());
+        }
+        let value = plain(octets, is_coded, &mut scratch.value)?;
         let bytes = name.len() + value.len() + FIELD_OVERHEAD_BYTES;
         let wanted = count(decoded, bytes, self.max_list_bytes);
         if indexed && bytes <= self.table.max_bytes {
             if wanted {
                 // Copied, not shared: what is shared takes more memory, and a table stays.
-                decoded.store_owned(Field::new(name.clone(), octets(value)));
+                decoded.store_owned(Field::new(name.clone(), shared(value)));
             }
-            let field = Field::new(name, octets(value));
+            let field = Field::new(name, shared(value));
             self.table.insert(Entry { field, bytes });
             return Ok(());
         }
@@ -144,8 +168,11 @@ impl Decoder {
             self.table.evict_to(0);
         }
         if wanted {
-            let mut field = Field::new(name, octets(value));
-            if first & 0x10 != 0 && !indexed {
+            let mut field = Field::new(name, shared(value));
+            if is_coded && let Field::Regular(_, value) = &field {
+                self.repeats.keep(octets, value);
+            }
+            if is_sensitive {
                 field.set_sensitive();
             }
             decoded.store_owned(field);
@@ -156,7 +183,7 @@ impl Decoder {
 
 /// What every request of gRPC says is not copied.
 #[inline]
-fn octets(value: &[u8]) -> Bytes {
+fn shared(value: &[u8]) -> Bytes {
     match value {
         b"trailers" => Bytes::from_static(b"trailers"),
         b"application/grpc" => Bytes::from_static(b"application/grpc"),
@@ -178,18 +205,25 @@ fn count(decoded: &mut Decoded, bytes: usize, max_list_bytes: usize) -> bool {
     true
 }
 
-/// A string literal: in the block, or decoded into `scratch`.
-fn string<'s, 'block: 's>(
-    rest: &mut &'block [u8],
-    scratch: &'s mut Vec<u8>,
-) -> Result<&'s [u8], CompressionError> {
+/// A string literal as it stands in the block, and whether it is in Huffman code.
+#[inline]
+fn literal<'block>(rest: &mut &'block [u8]) -> Result<(&'block [u8], bool), CompressionError> {
     let (&first, mut after) = rest.split_first().ok_or(CompressionError::Truncated)?;
     let length = integer::decode(first, 7, &mut after)? as usize;
     let (octets, after) = after
         .split_at_checked(length)
         .ok_or(CompressionError::Truncated)?;
     *rest = after;
-    if first & 0x80 == 0 {
+    Ok((octets, first & 0x80 != 0))
+}
+
+/// What a literal says: as it stands there, or decoded into `scratch`.
+fn plain<'s, 'block: 's>(
+    octets: &'block [u8],
+    is_coded: bool,
+    scratch: &'s mut Vec<u8>,
+) -> Result<&'s [u8], CompressionError> {
+    if !is_coded {
         return Ok(octets);
     }
     huffman::decode(octets, scratch)?;

@@ -2,11 +2,13 @@
 
 mod alarms;
 mod answer;
+mod parked;
 mod spare;
 
 use self::{
     alarms::{Alarm, Alarms},
     answer::{Answering, Place, Task},
+    parked::{PARKED, Parked, Waiting},
     spare::Fresh,
 };
 use super::{
@@ -20,6 +22,7 @@ use crate::{
     clock::{self, AtWork},
     inbox::{End, Failure},
     serve::{Activity, ResponseBody, Verdict, Watchdog},
+    trial::{self, Tried},
 };
 use bytes::BytesMut;
 use futures_util::future::BoxFuture;
@@ -30,7 +33,7 @@ use std::{
     io,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 use tokio::{
@@ -52,8 +55,9 @@ struct Server<IO, S, F, B> {
     fresh: Fresh,
     /// What the thread lends is here.
     has_spare: bool,
-    /// A box for the next handler: one that answers at once leaves it behind.
-    spare: Option<Place<F, B>>,
+    /// Boxes for the next handlers: one that needs no task leaves its own behind.
+    spare: Vec<Place<F, B>>,
+    parked: Parked<F, B>,
     wakes: Wakes,
     calls: usize,
     watchdog: Watchdog,
@@ -92,6 +96,9 @@ const REST: Duration = Duration::from_secs(1);
 
 /// How long a client may take to answer GOAWAY's ping.
 const GOAWAY_HEARD: Duration = Duration::from_secs(1);
+
+/// Boxes that are kept.
+const SPARES: usize = 16;
 
 /// Reads in a row before other tasks have a turn.
 const MAX_READS: usize = 8;
@@ -221,7 +228,8 @@ where
             peer,
             fresh: Fresh::new(),
             has_spare: false,
-            spare: None,
+            spare: Vec::new(),
+            parked: Parked::default(),
             wakes: Wakes::default(),
             calls: 0,
             watchdog,
@@ -385,14 +393,25 @@ where
         None
     }
 
-    /// Gives requests to the service, while the client takes its answers.
+    /// Goes on with handlers whose requests went on, and gives new requests to the service while
+    /// the client takes its answers.
     fn dispatch(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        if self.fresh.is_empty() {
+        if self.fresh.is_empty() && self.parked.is_empty() {
             return Ok(());
         }
         // This task writes afterwards: nobody has to wake it for that.
-        self.shared.lock().handover.driver_will_come();
+        let stirred = {
+            let mut state = self.shared.lock();
+            state.handover.driver_will_come();
+            self.parked.stirred(&mut state)
+        };
         let mut begun = clock::recent();
+        let mut left = stirred.len() + self.fresh.len();
+        for waiting in stirred {
+            self.go_on(waiting);
+            left -= 1;
+            self.write_in_between(left, &mut begun, cx)?;
+        }
         while let Some((key, head)) = self.fresh.pop_front() {
             let body = {
                 let mut state = self.shared.lock();
@@ -422,23 +441,30 @@ where
             let mut request = head.into_request(body);
             request.extensions_mut().insert(self.peer.clone());
             self.answer(key, request);
-            if self.fresh.is_empty() {
-                break;
-            }
-            let held = self.shared.lock().engine.output().len();
-            // A handler that answered has looked at the clock.
-            let most = if self.fresh.len() >= MUCH_LEFT {
-                HELD
-            } else {
-                MAX_HELD
-            };
-            if held >= HIGH_WATER || clock::recent() - begun >= most {
-                self.write(cx)?;
-                // Writing takes its own time.
-                begun = clock::look();
-            }
+            self.write_in_between(self.fresh.len(), &mut begun, cx)?;
         }
         self.shared.lock().engine.hold_window(false);
+        Ok(())
+    }
+
+    /// Answers that are ready do not wait long for those that are `left` to be made.
+    fn write_in_between(
+        &mut self,
+        left: usize,
+        begun: &mut Instant,
+        cx: &mut Context<'_>,
+    ) -> io::Result<()> {
+        if left == 0 {
+            return Ok(());
+        }
+        let held = self.shared.lock().engine.output().len();
+        // A handler that answered has looked at the clock.
+        let most = if left >= MUCH_LEFT { HELD } else { MAX_HELD };
+        if held >= HIGH_WATER || clock::recent() - *begun >= most {
+            self.write(cx)?;
+            // Writing takes its own time.
+            *begun = clock::look();
+        }
         Ok(())
     }
 
@@ -456,29 +482,62 @@ where
         state.trim();
         drop(state);
         self.rested_at = self.calls;
-        self.spare = None;
+        self.spare = Vec::new();
+        self.parked.rest();
         self.wakes = Wakes::default();
     }
 
-    /// Polls the handler once, here: most answer at once. One that does not gets a task.
+    /// Polls the handler once, here: most answer at once.
     fn answer(&mut self, key: Key, request: Request<Incoming>) {
         let answering = Answering::new(self.service.call(request), Arc::clone(&self.shared), key);
-        let mut place = self.spare.take().unwrap_or_else(|| Box::pin(None));
+        let mut place = self.spare.pop().unwrap_or_else(|| Box::pin(None));
         place.set(Some(answering));
-        let is_done = match place.as_mut().as_pin_mut() {
-            None => true,
-            Some(answering) => {
-                // A budget of its own: the connection's must not run out for its handlers.
-                let mut cx = Context::from_waker(Waker::noop());
-                let polled = std::pin::pin!(tokio::task::unconstrained(answering)).poll(&mut cx);
-                polled.is_ready()
-            }
-        };
-        if is_done {
-            place.set(None);
-            self.spare = Some(place);
+        self.poll_handler(key, place, None);
+    }
+
+    /// Polls a handler again that has waited.
+    fn go_on(&mut self, waiting: Waiting<S::Future, B>) {
+        let Waiting { key, place, since } = waiting;
+        if self.shared.lock().engine.user_mut(key).is_some() {
+            self.poll_handler(key, place, Some(since));
             return;
         }
+        // Reset by the client. What is left of a handler is its own.
+        let dropped = std::panic::AssertUnwindSafe(|| drop(place));
+        let _ = std::panic::catch_unwind(dropped);
+    }
+
+    /// One that waits for nothing but its request stays here for a while; another gets a task.
+    fn poll_handler(&mut self, key: Key, mut place: Place<S::Future, B>, since: Option<Instant>) {
+        let tried = match place.as_mut().as_pin_mut() {
+            None => Tried::Done,
+            Some(answering) => trial::poll(answering),
+        };
+        match tried {
+            Tried::Done => {
+                place.set(None);
+                if self.spare.len() < SPARES {
+                    self.spare.push(place);
+                }
+            }
+            Tried::KeepsOne => {
+                let since = since.unwrap_or_else(clock::recent);
+                let waiting = Waiting { key, place, since };
+                let was_empty = self.parked.is_empty();
+                let taken = self.parked.take_in(waiting, &mut self.shared.lock());
+                match taken {
+                    Ok(()) if was_empty => {
+                        self.alarms.set(Alarm::Parked, since.checked_add(PARKED))
+                    }
+                    Ok(()) => {}
+                    Err(Waiting { key, place, .. }) => self.spawn(key, place),
+                }
+            }
+            Tried::Waits => self.spawn(key, place),
+        }
+    }
+
+    fn spawn(&self, key: Key, place: Place<S::Future, B>) {
         let handle = tokio::spawn(Task(place)).abort_handle();
         if let Some(slot) = self.shared.lock().engine.user_mut(key) {
             slot.handler = Some(handle);
@@ -554,6 +613,13 @@ where
                     return Some(Ended::Closed(ServeError::Stalled(waits)));
                 }
                 Alarm::Rest => self.on_rest(),
+                Alarm::Parked => {
+                    let (overdue, next) = self.parked.overdue(now);
+                    for waiting in overdue {
+                        self.spawn(waiting.key, waiting.place);
+                    }
+                    self.alarms.set(Alarm::Parked, next);
+                }
                 Alarm::Goaway => self.shared.lock().engine.finish_goaway(),
                 Alarm::Age => {
                     self.begin_drain("max_age");

@@ -1,0 +1,130 @@
+//! A handler's first poll: in the task of its connection, before it has one of its own.
+//!
+//! Most handlers answer then. One that waits for nothing but the rest of its request can stay where
+//! it is: whatever it waits for passes through the connection. So a trial has a waker that tells
+//! whether anybody else keeps it.
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
+};
+
+/// The waker of all trials of a thread. It wakes nobody.
+struct Trial {
+    heard: Arc<Heard>,
+    waker: Waker,
+}
+
+/// Whether it was woken since the last trial began.
+#[derive(Default)]
+struct Heard(AtomicBool);
+
+/// How a trial ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Tried {
+    Done,
+    /// It keeps one waker, which was not woken: if a request's body has that one, nothing else can
+    /// wake the handler.
+    KeepsOne,
+    /// It has to be polled in a task.
+    Waits,
+}
+
+thread_local! {
+    static TRIAL: Trial = Trial::new();
+}
+
+/// Whether this poll is a trial: if it is pending, another one with a real waker follows before
+/// anything is waited for beyond a millisecond. Timers need not be set for it.
+#[must_use]
+pub fn is_trial(cx: &Context<'_>) -> bool {
+    TRIAL.with(|trial| trial.waker.will_wake(cx.waker()))
+}
+
+/// Whether `waker` is that of this thread's trials.
+pub(crate) fn is_of_trial(waker: &Waker) -> bool {
+    TRIAL.with(|trial| trial.waker.will_wake(waker))
+}
+
+/// Polls once.
+pub(crate) fn poll<F: Future<Output = ()>>(future: Pin<&mut F>) -> Tried {
+    TRIAL.with(|trial| {
+        trial.heard.0.store(false, Ordering::Relaxed);
+        let before = Arc::strong_count(&trial.heard);
+        let polled = {
+            let mut cx = Context::from_waker(&trial.waker);
+            // A budget of its own: the connection's must not run out for its handlers.
+            std::pin::pin!(tokio::task::unconstrained(future)).poll(&mut cx)
+        };
+        match polled {
+            Poll::Ready(()) => Tried::Done,
+            // Counted before it is asked: who wakes and then drops a waker is heard.
+            Poll::Pending if Arc::strong_count(&trial.heard) != before + 1 => Tried::Waits,
+            Poll::Pending if trial.heard.0.load(Ordering::Acquire) => Tried::Waits,
+            Poll::Pending => Tried::KeepsOne,
+        }
+    })
+}
+
+// === impl Trial ===
+
+impl Trial {
+    fn new() -> Self {
+        let heard = Arc::new(Heard::default());
+        let waker = Waker::from(Arc::clone(&heard));
+        Self { heard, waker }
+    }
+}
+
+// === impl Heard ===
+
+impl Wake for Heard {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::poll_fn;
+
+    fn tried(poll: impl FnMut(&mut Context<'_>) -> Poll<()>) -> Tried {
+        super::poll(std::pin::pin!(poll_fn(poll)))
+    }
+
+    #[test]
+    fn who_keeps_or_wakes_a_trials_waker_is_noticed() {
+        let mut kept = Vec::new();
+        assert_eq!(tried(|_| Poll::Ready(())), Tried::Done);
+        assert_eq!(tried(|_| Poll::Pending), Tried::Waits);
+        let keep = |cx: &mut Context<'_>| {
+            assert!(is_trial(cx));
+            kept.push(cx.waker().clone());
+            Poll::Pending
+        };
+        assert_eq!(tried(keep), Tried::KeepsOne);
+        let keep_two = |cx: &mut Context<'_>| {
+            kept.extend([cx.waker().clone(), cx.waker().clone()]);
+            Poll::Pending
+        };
+        assert_eq!(tried(keep_two), Tried::Waits);
+        assert_eq!(kept.len(), 3);
+        let earlier = kept.pop();
+        let wake = |cx: &mut Context<'_>| {
+            kept.push(cx.waker().clone());
+            earlier.iter().for_each(Waker::wake_by_ref);
+            Poll::Pending
+        };
+        assert_eq!(tried(wake), Tried::Waits);
+        assert!(!is_trial(&Context::from_waker(Waker::noop())));
+    }
+}
