@@ -6,14 +6,17 @@ use crate::{
     failure::Failure,
 };
 use http::{HeaderMap, request, uri::PathAndQuery};
+use sampan_middleware::context::{CallContext, carry};
 use sampan_transport::{CallHead, RouteHead};
 use sampan_wire::policy::{
     CallFacts, EffectivePolicy, MaxDecodingMessageSize, Method, MethodKind, Origin,
 };
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::time::Instant;
+use tonic::Code;
 
 /// All of a request but its body, kept until the call's last attempt.
+#[derive(Clone)]
 pub(crate) struct Call {
     pub(crate) path: PathAndQuery,
     headers: HeaderMap,
@@ -24,6 +27,14 @@ pub(crate) struct Call {
     max_message_bytes: usize,
     /// Where more is said than the method's own policy and the channel's defaults.
     pub(crate) policy: Option<Arc<EffectivePolicy>>,
+}
+
+/// What is fixed when a call begins.
+#[derive(Clone, Debug)]
+pub(crate) struct Begun {
+    pub(crate) times: Times,
+    /// The inbound call that it is made for, where that does not drop it by itself.
+    pub(crate) inbound: Option<CallContext>,
 }
 
 // === impl Call ===
@@ -87,27 +98,39 @@ impl Call {
         }
     }
 
+    pub(crate) const fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
     /// The call begins: whatever it waits for from now on counts against its deadline.
     ///
     /// # Errors
     ///
-    /// When the caller's own deadline is none.
+    /// When the caller's own deadline is none, and when the inbound call's is over.
     pub(crate) fn begin(
         &mut self,
         now: Instant,
         policy: &DeadlinePolicy,
-    ) -> Result<Times, Failure> {
+    ) -> Result<Begun, Failure> {
         let asked = take_asked(&mut self.headers)?;
         let told = self
             .policy
             .as_ref()
             .and_then(|policy| policy.deadline.bound);
-        let asked = [asked, told.map(|told| told.value)]
+        let carried = carry(&mut self.headers, now);
+        if carried.left.is_some_and(|left| left.is_zero()) {
+            let what = "the call that it is made for has no time left";
+            return Err(Failure::fault(Code::DeadlineExceeded, what));
+        }
+        let asked = [asked, told.map(|told| told.value), carried.left]
             .into_iter()
             .flatten()
             .min();
         let bounds = policy.bounds(asked, self.method, self.kind);
-        Ok(Times::new(now, bounds))
+        Ok(Begun {
+            times: Times::new(now, bounds),
+            inbound: carried.detached,
+        })
     }
 
     /// Whether either side sends any number of messages, as far as anybody knows.

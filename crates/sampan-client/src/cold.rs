@@ -2,12 +2,13 @@
 //! endpoint, or for its next attempt.
 
 use crate::{
-    call::Call,
+    call::{Begun, Call},
     channel::Shared,
     deadline::Times,
     dispatch::{Answered, Attempted, check_runtime, send},
     failure::{Failure, Phase, Progress},
     flight::{Outcome, deliver},
+    inbound,
     outbound::Streamed,
     retry::{Again, Next, hedge_policy, hedged},
     share::Share,
@@ -37,9 +38,10 @@ pub(crate) enum Standing {
 pub(crate) async fn go_on(
     mut share: Share<Arc<Shared>>,
     mut call: Call,
-    times: Times,
+    begun: Begun,
     standing: Standing,
 ) -> Outcome {
+    let Begun { times, inbound } = begun;
     let mut progress = Progress::new(times.started);
     let timer = async {
         match times.until_head {
@@ -50,16 +52,27 @@ pub(crate) async fn go_on(
             }
         }
     };
+    let gone = async {
+        match &inbound {
+            None => std::future::pending().await,
+            Some(inbound) => inbound.cancelled().await,
+        }
+    };
     let result = tokio::select! {
         // An answer that is there is not thrown away.
         biased;
         result = answered(&mut share, &mut call, &times, standing, &mut progress) => result,
+        () = gone => Err(Failure::from(inbound::gone())),
         limit = timer => Err(progress.exceeded(limit)),
     };
     match result {
         Ok(answered) => {
             let attempts = progress.attempts;
-            Ok(deliver(answered, share, call, times, None, attempts))
+            let response = deliver(answered, share, call, times, None, attempts);
+            Ok(match inbound {
+                None => response,
+                Some(inbound) => response.map(|body| inbound::watch(body, &inbound)),
+            })
         }
         Err(failure) => {
             share.end(Ended::Failed(failure.code()));

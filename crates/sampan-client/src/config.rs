@@ -33,6 +33,8 @@ pub(crate) struct CallSettings {
     pub(crate) max_message_bytes: Option<usize>,
     pub(crate) max_concurrent_calls: Option<usize>,
     pub(crate) throttle: Option<ThrottleSettings>,
+    /// None: a share in the process's.
+    pub(crate) cache_bytes: Option<u64>,
     pub(crate) gate: GateSettings,
     /// Of all calls.
     pub(crate) policy: CallPolicy,

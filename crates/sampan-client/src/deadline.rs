@@ -1,13 +1,14 @@
 //! Bounds how long a call may take, through its last trailer.
 //!
-//! | caller's own | channel's | method known | .proto option | deadline |
-//! |---|---|---|---|---|
-//! | 3 s | – | any | any | 3 s |
-//! | 3 s | 1 s | any | any | 1 s: the earliest holds |
-//! | – | 1 s | any | any | 1 s |
-//! | – | – | yes | 250 ms | 250 ms |
-//! | – | – | unary | – | 30 s |
-//! | – | – | stream, or not known | – | none |
+//! | caller's own | channel's | inbound call's | method known | .proto option | deadline |
+//! |---|---|---|---|---|---|
+//! | 3 s | – | – | any | any | 3 s |
+//! | 3 s | 1 s | – | any | any | 1 s: the earliest holds |
+//! | 3 s | 1 s | 0.5 s left | any | any | 0.495 s, so that its handler can still answer |
+//! | – | 1 s | – | any | any | 1 s |
+//! | – | – | – | yes | 250 ms | 250 ms |
+//! | – | – | – | unary | – | 30 s |
+//! | – | – | – | stream, or not known | – | none |
 //!
 //! It is one absolute instant: resolving, connecting, queueing, every attempt and the whole
 //! response count against it, and each attempt tells its server what is left.

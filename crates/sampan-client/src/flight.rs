@@ -2,7 +2,7 @@
 //! after the response arrives. Whatever is rare goes on in [`cold`](crate::cold).
 
 use crate::{
-    call::Call,
+    call::{Begun, Call},
     channel::Shared,
     cold::{Standing, go_on},
     deadline::{Deadline, Times},
@@ -17,7 +17,7 @@ use crate::{
 };
 use bytes::Bytes;
 use http::HeaderMap;
-use sampan_middleware::{Body, CallEnd, Ended, OnEnd};
+use sampan_middleware::{Body, CallEnd, Ended, OnEnd, context::CallContext};
 use sampan_transport::{Call as Exchange, Incoming};
 use std::{
     mem,
@@ -41,6 +41,8 @@ pub(crate) struct Flight {
 
 enum Stage {
     New(RequestBody),
+    /// New, but its times are fixed already.
+    Begun(Box<(RequestBody, Begun)>),
     Sent,
     Cold(Pin<Box<dyn Future<Output = Outcome> + Send>>),
     Over,
@@ -80,17 +82,32 @@ impl Flight {
         }
     }
 
+    /// A call that has begun before it gets here.
+    pub(crate) fn begun(channel: Arc<Shared>, call: Call, body: RequestBody, begun: Begun) -> Self {
+        let mut flight = Self::new(channel, call, RequestBody::Whole(Bytes::new()));
+        flight.stage = Stage::Begun(Box::new((body, begun)));
+        flight
+    }
+
     /// As far as it goes without waiting.
-    fn begin(&mut self, body: RequestBody, cx: &mut Context<'_>) -> Result<(), Failure> {
+    fn begin(
+        &mut self,
+        body: RequestBody,
+        begun: Option<Begun>,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Failure> {
         let Some(Own { share, call }) = &mut self.own else {
             return Ok(());
         };
         share.begin();
         let now = Instant::now();
-        let times = share.stack().begin(call, now)?;
+        let Begun { times, inbound } = match begun {
+            None => share.stack().begin(call, now)?,
+            Some(begun) => begun,
+        };
         share.pass(now)?;
-        if hedge_policy(call).is_some() {
-            self.cool(times, Standing::Turn(body));
+        if inbound.is_some() || hedge_policy(call).is_some() {
+            self.cool_for(inbound, times, Standing::Turn(body));
             return Ok(());
         }
         if let Some(turns) = &share.stack().turns {
@@ -209,8 +226,15 @@ impl Flight {
     }
 
     fn cool(&mut self, times: Times, standing: Standing) {
+        self.cool_for(None, times, standing);
+    }
+
+    fn cool_for(&mut self, inbound: Option<CallContext>, times: Times, standing: Standing) {
         self.stage = match self.own.take() {
-            Some(Own { share, call }) => Stage::Cold(Box::pin(go_on(share, call, times, standing))),
+            Some(Own { share, call }) => {
+                let begun = Begun { times, inbound };
+                Stage::Cold(Box::pin(go_on(share, call, begun, standing)))
+            }
             None => Stage::Over,
         };
     }
@@ -223,8 +247,17 @@ impl Future for Flight {
         let this = &mut *self;
         if let Stage::New(body) = &mut this.stage {
             let body = mem::replace(body, RequestBody::Whole(Bytes::new()));
-            if let Err(failure) = this.begin(body, cx) {
+            if let Err(failure) = this.begin(body, None, cx) {
                 let progress = Progress::new(Instant::now());
+                return Poll::Ready(this.fail(&progress, failure));
+            }
+        }
+        if let Stage::Begun(_) = this.stage
+            && let Stage::Begun(begun) = mem::replace(&mut this.stage, Stage::Over)
+        {
+            let (body, begun) = *begun;
+            let progress = Progress::new(begun.times.started);
+            if let Err(failure) = this.begin(body, Some(begun), cx) {
                 return Poll::Ready(this.fail(&progress, failure));
             }
         }

@@ -5,6 +5,7 @@
 
 mod backoff;
 pub mod balance;
+mod cache;
 mod call;
 mod channel;
 mod cold;
@@ -17,6 +18,7 @@ mod error;
 mod failure;
 mod flight;
 mod gate;
+mod inbound;
 mod latency;
 mod outbound;
 pub mod policy;

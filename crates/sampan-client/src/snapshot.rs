@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
-    /// Calls that began.
+    /// Calls that began; those that the cache answered are not among them.
     pub calls: u64,
     /// Calls that ended with another status than OK, those that the caller gave up included.
     pub failed_calls: u64,
@@ -14,6 +14,12 @@ pub struct Counts {
     pub retries: u64,
     /// Attempts beyond the first of their call, made without waiting for a failure.
     pub hedges: u64,
+    /// Calls that were answered with what was kept, stale or not.
+    pub cache_hits: u64,
+    /// Calls whose answer could have been kept, and was not there or too old.
+    pub cache_misses: u64,
+    /// What is kept for this channel, in bytes.
+    pub cache_bytes: u64,
 }
 
 #[derive(Debug, Default)]
@@ -33,6 +39,7 @@ impl Counters {
             failed_calls: self.failed_calls.load(Relaxed),
             retries: self.retries.load(Relaxed),
             hedges: self.hedges.load(Relaxed),
+            ..Counts::default()
         }
     }
 }

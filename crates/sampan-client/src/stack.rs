@@ -1,9 +1,10 @@
 //! The only place that orders what a call goes through.
 
 use crate::{
-    call::Call,
+    cache::Cache,
+    call::{Begun, Call},
     config::CallSettings,
-    deadline::{DeadlinePolicy, Times},
+    deadline::DeadlinePolicy,
     failure::{Failure, Fault},
     gate::Gate,
     outbound::{Outbound, StreamFailure, Streamed},
@@ -29,8 +30,9 @@ use tokio::{sync::Semaphore, time::Instant};
 ///
 /// | step | why there |
 /// |---|---|
+/// | its answer is looked for in the [`Cache`], where its method has one | above all that costs an attempt; its times are fixed before |
 /// | [`Share`] counts the call | outermost: covers calls that are dropped while they wait |
-/// | its [`Times`] are fixed | above everything that waits: queueing and all attempts count |
+/// | its [`Times`](crate::deadline::Times) are fixed | above everything that waits: queueing and all attempts count |
 /// | it passes the [`Gate`], where there is one | above retries; before it takes anything |
 /// | its turn, where calls are limited | above retries: a call that is tried again is one call |
 /// | its body is read | above retries: what is whole can be sent again |
@@ -52,6 +54,7 @@ pub(crate) struct Stack {
     deadlines: DeadlinePolicy,
     policies: Option<PolicyTable>,
     pub(crate) gate: Option<Box<Gate>>,
+    pub(crate) cache: Option<Cache>,
     budget: Mutex<RetryBudget>,
 }
 
@@ -93,11 +96,12 @@ impl Stack {
             },
             policies: PolicyTable::new(settings.policy, settings.service_config),
             gate: Gate::new(&settings.gate, Instant::now()).map(Box::new),
+            cache: Cache::new(settings.cache_bytes),
             budget: Mutex::new(RetryBudget::new(Default::default(), Instant::now())),
         }
     }
 
-    pub(crate) fn begin(&self, call: &mut Call, now: Instant) -> Result<Times, Failure> {
+    pub(crate) fn begin(&self, call: &mut Call, now: Instant) -> Result<Begun, Failure> {
         if let (Some(policies), None) = (&self.policies, &call.policy) {
             call.follow(policies.of(call.method, call.path.as_str()));
         }

@@ -99,6 +99,12 @@ impl Limit {
         self.at.is_none()
     }
 
+    /// When the time is over.
+    #[must_use]
+    pub fn at(&self) -> Option<Instant> {
+        self.at.map(|(at, _)| at)
+    }
+
     /// The same limit, to be waited for elsewhere; none is left here.
     #[must_use]
     pub const fn take(&mut self) -> Self {

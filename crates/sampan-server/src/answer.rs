@@ -7,6 +7,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use sampan_middleware::{
     Body, Ended,
+    context::CallScope,
     deadline::Limit,
     metrics::Call,
     panic_guard::{guard, panicked},
@@ -29,6 +30,7 @@ pub(crate) struct Answer {
     counted: Option<Call>,
     // A unary answer is one frame and its trailers: it never asks for the time.
     is_first: bool,
+    scope: CallScope,
 }
 
 pin_project! {
@@ -48,12 +50,14 @@ impl Answer {
         body: Body,
         limit: Limit,
         counted: Option<Call>,
+        scope: CallScope,
     ) -> Self {
         let mut answer = Self {
             body: Some(body),
             limit,
             counted,
             is_first: true,
+            scope,
         };
         if !headers.is_empty()
             && let Some(ended) = Ended::from_headers(headers)
@@ -64,6 +68,7 @@ impl Answer {
     }
 
     fn end(&mut self, code: Code) {
+        self.scope.over();
         if let Some(mut counted) = self.counted.take() {
             counted.end(code, clock::look());
         }
@@ -74,7 +79,8 @@ impl Answer {
         let Some(body) = &mut self.body else {
             return Poll::Ready(None);
         };
-        let Some(polled) = guard(|| Pin::new(body).poll_frame(cx)) else {
+        let poll = || guard(|| Pin::new(body).poll_frame(cx));
+        let Some(polled) = self.scope.enter(self.limit.at(), poll) else {
             // What is left of a panicked body may panic in its drop as well.
             let body = self.body.take();
             guard(move || drop(body));

@@ -6,8 +6,9 @@
 //! 2. Errors become trailers: above all that may cut a stream.
 //! 3. The panic guard: above everything that runs code of others.
 //! 4. The deadline: above the user's layers, whose waiting counts as well.
-//! 5. The seam: from there on all types are tonic's.
-//! 6. The user's layers, then the routes.
+//! 5. The call's context: above all code of the user that may call on.
+//! 6. The seam: from there on all types are tonic's.
+//! 7. The user's layers, then the routes.
 //!
 //! Why one service and not five layers: what each of them decides is cheap, but each layer moves
 //! the request, the future and the answer once more. What they decide is in sampan-middleware,
@@ -23,6 +24,7 @@ use http::{Request, Response, uri::PathAndQuery};
 use http_body::Body as HttpBody;
 use sampan_middleware::{
     Body,
+    context::CallScope,
     deadline::{DeadlinePolicy, Limit},
     metrics::{Call, MethodMetrics, ServerMetrics},
     panic_guard::{guard, panicked},
@@ -61,6 +63,8 @@ pub(crate) struct CallFuture<S: Service<Request<TonicBody>>> {
     counted: Option<Call>,
     limit: Limit,
     state: State<S>,
+    /// Last: calls that the handler made end with it, before what was detached from it hears.
+    scope: CallScope,
 }
 
 enum State<S: Service<Request<TonicBody>>> {
@@ -115,17 +119,22 @@ where
     fn call(&mut self, request: Request<A>) -> CallFuture<S> {
         let now = clock::recent();
         let counted = self.count(request.uri().path_and_query(), now);
+        let mut scope = CallScope::default();
         let (limit, state) = match self.deadline.limit(request.headers(), now) {
-            Ok(limit) => match guard(|| self.seam.call(request)) {
-                Some(call) => (limit, State::Called(call)),
-                None => (limit, State::Refused(panicked())),
-            },
+            Ok(limit) => {
+                scope = CallScope::new(request.headers(), limit.at());
+                match scope.enter(limit.at(), || guard(|| self.seam.call(request))) {
+                    Some(call) => (limit, State::Called(call)),
+                    None => (limit, State::Refused(panicked())),
+                }
+            }
             Err(status) => (Limit::default(), State::Refused(status)),
         };
         CallFuture {
             counted: Some(counted),
             limit,
             state,
+            scope,
         }
     }
 }
@@ -144,13 +153,18 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         let response = match &mut this.state {
-            State::Called(call) => match guard(|| Pin::new(call).poll(cx)) {
-                Some(Poll::Ready(response)) => response,
-                // It is polled again soon: no timer for that.
-                Some(Poll::Pending) if trial::is_trial(cx) => return Poll::Pending,
-                Some(Poll::Pending) => Status::from(ready!(this.limit.poll_over(cx))).into_http(),
-                None => panicked().into_http(),
-            },
+            State::Called(call) => {
+                let poll = || guard(|| Pin::new(call).poll(cx));
+                match this.scope.enter(this.limit.at(), poll) {
+                    Some(Poll::Ready(response)) => response,
+                    // It is polled again soon: no timer for that.
+                    Some(Poll::Pending) if trial::is_trial(cx) => return Poll::Pending,
+                    Some(Poll::Pending) => {
+                        Status::from(ready!(this.limit.poll_over(cx))).into_http()
+                    }
+                    None => panicked().into_http(),
+                }
+            }
             State::Refused(status) => std::mem::replace(status, Status::ok("")).into_http(),
             State::Over => Status::internal("polled after its end").into_http(),
         };
@@ -172,7 +186,8 @@ impl<S: Service<Request<TonicBody>>> CallFuture<S> {
         if let Some(counted) = &mut counted {
             counted.answered(head.status, &head.headers);
         }
-        let body = Answer::new(&head.headers, body, self.limit.take(), counted);
+        let scope = std::mem::take(&mut self.scope);
+        let body = Answer::new(&head.headers, body, self.limit.take(), counted, scope);
         Response::from_parts(head, body)
     }
 }

@@ -8,7 +8,10 @@ pub mod transport;
 pub use error::Error;
 #[cfg(feature = "client")]
 pub use sampan_client::{Channel, ChannelBuilder};
-pub use sampan_middleware::Body;
+pub use sampan_middleware::{
+    Body,
+    context::{CallContext, spawn},
+};
 #[cfg(feature = "server")]
 pub use sampan_server::{RequestExt, Server};
 pub use sampan_transport::Address;

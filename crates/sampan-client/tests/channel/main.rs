@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so")]
 
 mod balancing;
+mod caching;
 mod calls;
 mod compat;
 mod connections;

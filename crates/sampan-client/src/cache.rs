@@ -1,0 +1,287 @@
+//! Answers that are kept, of methods whose .proto says how long they may be.
+//!
+//! | what is kept is | the call gets | `sampan-cache` says |
+//! |---|---|---|
+//! | not older than the `ttl` | that | `hit` |
+//! | older, within `stale_while_revalidate` | that, and a new one is fetched behind its back | `stale` |
+//! | older, within `stale_if_error` | a new one; where none can be had, that | `stale-if-error` |
+//! | nothing | a new one | |
+//!
+//! Those that are kept also say their `age`, in seconds. Calls for the same answer wait for one
+//! fetch: whoever began it may leave, and a follower whose deadline is later goes on by itself
+//! when the first one's is over.
+//!
+//! Kept are answers of unary methods that are NO_SIDE_EFFECTS, when their status is OK. The key
+//! is the channel, the method, the request's bytes, and the metadata that `vary` names. A call with
+//! `authorization`, `cookie` or credentials of its own is not looked up, unless `vary` names what
+//! it has or the scope is PUBLIC: nobody sees another's answer. An answer with `set-cookie`, or
+//! `cache-control: no-store`, is not kept.
+//!
+//! All channels of the process share a fifth of the container's memory, 64 MiB where it has no
+//! limit; who was not asked for longest goes first.
+
+mod age;
+mod entry;
+mod key;
+mod single_flight;
+mod store;
+
+pub(crate) use single_flight::Cache;
+
+use crate::{
+    call::{Begun, Call},
+    channel::Shared,
+    deadline::Deadline,
+    failure::{Failure, Fault, Phase, Progress},
+    flight::{Flight, Outcome},
+    inbound,
+    outbound::Outbound,
+    share::Share,
+    stack::{RequestBody, Stack},
+    timers::sleep_until,
+};
+use age::Age;
+use bytes::Bytes;
+use entry::{Entry, Kept};
+use key::Key;
+use sampan_middleware::Ended;
+use sampan_wire::{
+    Code as WireCode,
+    policy::{CachePolicy, Idempotency, MethodKind},
+};
+use single_flight::{Fetch, Guard};
+use std::{
+    future::{pending, poll_fn},
+    mem,
+    sync::Arc,
+    task::Poll,
+};
+use tokio::{runtime::Handle, time::Instant};
+use tonic::{Code, Status};
+
+// === impl Stack ===
+
+impl Stack {
+    /// How long answers to this call may be kept, if they may.
+    pub(crate) fn caches(&self, call: &Call) -> Option<&'static CachePolicy> {
+        let method = call.method?;
+        let policy = method.policy().cache()?;
+        // The generator refuses a policy on other methods; a method written by hand may have one.
+        let reads = method.idempotency() == Idempotency::NoSideEffects;
+        let is_kept = reads && method.kind() == MethodKind::Unary && self.cache.is_some();
+        is_kept.then_some(policy)
+    }
+}
+
+/// A call on its way through the cache.
+struct Asked {
+    channel: Arc<Shared>,
+    call: Call,
+    begun: Begun,
+    message: Bytes,
+    policy: &'static CachePolicy,
+    key: Key,
+}
+
+/// Takes a call to the head of its response, by what is kept where that will do.
+pub(crate) async fn answered(
+    channel: Arc<Shared>,
+    mut call: Call,
+    body: RequestBody,
+    policy: &'static CachePolicy,
+) -> Outcome {
+    let begun = match channel.stack().begin(&mut call, Instant::now()) {
+        Ok(begun) => begun,
+        Err(failure) => return fail(channel, &call, failure),
+    };
+    let message = match read(body, call.max_request_bytes()).await {
+        Ok(Outbound::Whole(message)) => Ok(message),
+        Ok(Outbound::Stream(stream)) => Err(tonic::body::Body::new(stream)),
+        Err(status) => return fail(channel, &call, status.into()),
+    };
+    let cache = channel.stack().cache.as_ref();
+    let key = |message| Key::of(cache?.id(), &call, policy, message);
+    let body = match message {
+        Ok(message) => match key(&message) {
+            Some(key) => {
+                let asked = Asked {
+                    channel,
+                    call,
+                    begun,
+                    message,
+                    policy,
+                    key,
+                };
+                return asked.answer().await;
+            }
+            None => RequestBody::Whole(message),
+        },
+        Err(stream) => RequestBody::Unread(stream),
+    };
+    Flight::begun(channel, call, body, begun).await
+}
+
+/// As far as it is there.
+async fn read(body: RequestBody, limit: Option<usize>) -> Result<Outbound, Status> {
+    let mut body = match body {
+        RequestBody::Whole(message) => return Ok(Outbound::Whole(message)),
+        RequestBody::Unread(body) => body,
+    };
+    poll_fn(|cx| Poll::Ready(Outbound::read(mem::take(&mut body), limit, cx))).await
+}
+
+/// A call that never gets to be sent counts all the same.
+fn fail(channel: Arc<Shared>, call: &Call, failure: Failure) -> Outcome {
+    let mut share = Share::new(channel);
+    share.begin();
+    share.end(Ended::Failed(failure.code()));
+    Err(Progress::new(Instant::now()).status(call.path.as_str(), failure))
+}
+
+// === impl Asked ===
+
+impl Asked {
+    async fn answer(self) -> Outcome {
+        let Some(cache) = &self.channel.stack().cache else {
+            return Err(Status::internal("there is no cache"));
+        };
+        let limit = self.call.max_message_bytes();
+        let mut is_counted = false;
+        loop {
+            let now = Instant::now();
+            let kept = cache.find(&self.key);
+            let kept = kept.map(|entry| (age::judge(self.policy, entry.age(now)), entry));
+            let last_resort = match kept {
+                // Its caller takes no message as long as that one.
+                Some((_, entry)) if !entry.fits(limit) => None,
+                Some((Age::Fresh, entry)) => {
+                    cache.hit();
+                    return Ok(entry.response(Some(Kept::Hit)));
+                }
+                Some((Age::Revalidate, entry)) => {
+                    cache.hit();
+                    self.refresh(cache);
+                    return Ok(entry.response(Some(Kept::Stale)));
+                }
+                Some((Age::IfError, entry)) => Some(entry),
+                Some((Age::Gone, _)) | None => None,
+            };
+            if !mem::replace(&mut is_counted, true) {
+                cache.miss();
+            }
+            let (fetch, is_own) = cache.join(&self.channel, self.policy, &self.key, |guard| {
+                self.fetch(Some(self.begun.clone()), guard)
+            });
+            let end = match self.wait(fetch).await {
+                Waited::Ended(end) => end,
+                Waited::Late(status) => Err(status),
+                Waited::Alone => return Err(inbound::gone()),
+            };
+            let is_late = self.is_late();
+            let code = end.as_ref().map_or_else(Status::code, |entry| entry.code());
+            match (last_resort, end) {
+                // Whoever began it had less time, or left.
+                _ if !is_own && !is_late && is_of_one(code) => {}
+                (Some(entry), _) if is_failure(code) => {
+                    return Ok(entry.response(Some(Kept::StaleIfError)));
+                }
+                (_, Ok(entry)) => {
+                    if let Err(too_long) = entry.check(limit) {
+                        return Err(self.status(Failure::from(Fault::from(too_long))));
+                    }
+                    return Ok(entry.response(None));
+                }
+                (_, Err(status)) => return Err(status),
+            }
+        }
+    }
+
+    /// Fetches a new answer behind the back of everyone.
+    fn refresh(&self, cache: &Cache) {
+        let Ok(runtime) = Handle::try_current() else {
+            return;
+        };
+        let (fetch, is_own) = cache.join(&self.channel, self.policy, &self.key, |guard| {
+            // Its time is its own: the caller's may be short.
+            self.fetch(None, guard)
+        });
+        if is_own {
+            drop(runtime.spawn(fetch));
+        }
+    }
+
+    fn fetch(
+        &self,
+        begun: Option<Begun>,
+        guard: Guard,
+    ) -> impl Future<Output = Result<Arc<Entry>, Status>> + Send + use<> {
+        let channel = Arc::clone(&self.channel);
+        let body = RequestBody::Whole(self.message.clone());
+        let flight = match begun {
+            Some(begun) => Flight::begun(channel, self.call.clone(), body, begun),
+            None => Flight::new(channel, self.call.clone(), body),
+        };
+        async move {
+            let entry = Arc::new(Entry::collect(flight.await?).await?);
+            guard.keep(&entry);
+            Ok(entry)
+        }
+    }
+
+    async fn wait(&self, fetch: Fetch) -> Waited {
+        let gone = async {
+            match &self.begun.inbound {
+                None => pending().await,
+                Some(inbound) => inbound.cancelled().await,
+            }
+        };
+        let late = async {
+            match self.begun.times.until_head {
+                None => pending().await,
+                Some(Deadline { at, limit }) => {
+                    sleep_until(at).await;
+                    limit
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            end = fetch => Waited::Ended(end),
+            () = gone => Waited::Alone,
+            limit = late => {
+                let mut progress = Progress::new(self.begun.times.started);
+                progress.phase = Phase::Response;
+                Waited::Late(self.status(progress.exceeded(limit)))
+            }
+        }
+    }
+
+    fn is_late(&self) -> bool {
+        let deadline = self.begun.times.until_head;
+        deadline.is_some_and(|deadline| Instant::now() >= deadline.at)
+    }
+
+    fn status(&self, failure: Failure) -> Status {
+        Progress::new(self.begun.times.started).status(self.call.path.as_str(), failure)
+    }
+}
+
+/// How the wait for an answer ended.
+enum Waited {
+    Ended(Result<Arc<Entry>, Status>),
+    /// The call's own deadline came first.
+    Late(Status),
+    /// Nobody waits for the answer any more.
+    Alone,
+}
+
+/// Whether an end says something of the one that began the fetch, and not of the service.
+fn is_of_one(code: Code) -> bool {
+    matches!(code, Code::DeadlineExceeded | Code::Cancelled)
+}
+
+/// Whether the service is in trouble.
+fn is_failure(code: Code) -> bool {
+    let code = u8::try_from(code as i32).ok().and_then(WireCode::from_u8);
+    code.is_some_and(WireCode::is_endpoint_failure)
+}
