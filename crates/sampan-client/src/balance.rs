@@ -43,9 +43,10 @@ pub use prequal::{Prequal, Reports};
 pub use rand::RngCore;
 pub use random::Random;
 pub use replica::{Learns, Outcome, Replica, Verdict};
-pub use report::{LoadReport, WeightSettings};
+pub use report::WeightSettings;
 pub use ring_hash::RingHash;
 pub use round_robin::RoundRobin;
+pub use sampan_wire::orca::LoadReport;
 pub use settings::{Balance, Balancing};
 pub use subset::Subset;
 pub use tiers::{TierBy, Tiers};
@@ -54,7 +55,7 @@ pub use weighted_round_robin::WeightedRoundRobin;
 
 pub(crate) use dice::Dice;
 pub(crate) use keeper::Keeper;
-pub(crate) use orca::pushback;
+pub(crate) use orca::{load_report, pushback};
 
 use seats::Seats;
 use std::{
@@ -80,6 +81,19 @@ pub trait Policy: fmt::Debug + Send + Sync {
     /// What each endpoint's [`Replica`] learns from the ends of calls. Default: nothing.
     fn learns(&self) -> Learns {
         Learns::Nothing
+    }
+
+    /// How often endpoints are asked to tell their load beside calls, on a stream that the channel
+    /// keeps to each; servers send as seldom as they like, every 30 s by default. Default: not at
+    /// all. Source: gRFC A51.
+    fn reports_every(&self) -> Option<Duration> {
+        None
+    }
+
+    /// An endpoint told its load beside calls; its [`Replica`] has heard of it already. Default:
+    /// does nothing.
+    fn on_report(&self, member: &Member, now: Instant, report: &LoadReport) {
+        let _ = (member, now, report);
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a channel knows of one endpoint.
 
 use crate::{
-    balance::{self, LoadReport, Member, Outcome, Replica, Verdict, pushback},
+    balance::{self, LoadReport, Member, Outcome, Replica, Verdict, load_report, pushback},
     latency::LatencyWindow,
     site::Site,
     subchannel::ConnectivityState,
@@ -231,7 +231,7 @@ impl Ticket {
         if let Some(pushback) = pushback(trailers) {
             self.rare.get_or_insert_default().pushback = Some(pushback);
         }
-        if let Some(report) = LoadReport::from_trailers(trailers) {
+        if let Some(report) = load_report(trailers) {
             self.rare.get_or_insert_default().report = Some(report);
         }
     }

@@ -11,6 +11,7 @@ mod driver;
 mod endpoints;
 mod member;
 mod offer;
+mod reports;
 mod shard;
 mod source;
 mod view;

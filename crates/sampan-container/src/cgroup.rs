@@ -1,4 +1,4 @@
-//! Reads the memory limit of a cgroup.
+//! Finds the cgroups of this process, and their memory limit.
 //!
 //! `/proc/self/cgroup` names the group: `0::/path` under v2, `9:memory:/path` under v1. A limit
 //! of any group above holds too, so all are read up to the root. In a container the path is
@@ -12,54 +12,71 @@ use std::{
 /// v1 writes "no limit" as the largest multiple of the page size; nothing real comes near.
 const NO_LIMIT_V1: u64 = 1 << 60;
 
-struct Group<'a> {
-    mount: &'static str,
-    file: &'static str,
-    path: &'a str,
+/// The folder of a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Group {
+    pub(crate) path: PathBuf,
+    pub(crate) is_v2: bool,
 }
 
-pub(crate) fn memory_limit(root: &Path) -> Option<u64> {
-    let groups = fs::read_to_string(root.join("proc/self/cgroup")).ok()?;
-    groups
-        .lines()
-        .filter_map(Group::parse)
-        .flat_map(|group| group.files(root))
-        .filter_map(|file| fs::read_to_string(file).ok()?.trim().parse().ok())
-        .filter(|limit| *limit < NO_LIMIT_V1)
-        .min()
+/// The groups of this process that a controller of v1, or v2 as a whole, has: its own first, then
+/// those around it.
+pub(crate) fn groups(root: &Path, controller: &str) -> Vec<Group> {
+    let Ok(lines) = fs::read_to_string(root.join("proc/self/cgroup")) else {
+        return Vec::new();
+    };
+    let lines = lines.lines();
+    lines
+        .flat_map(|line| Group::parse(line, root, controller))
+        .collect()
 }
 
-impl<'a> Group<'a> {
-    fn parse(line: &'a str) -> Option<Self> {
-        let mut fields = line.splitn(3, ':');
-        let (_number, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
-        if controllers.is_empty() {
-            Some(Self {
-                mount: "sys/fs/cgroup",
-                file: "memory.max",
-                path,
-            })
-        } else if controllers.split(',').any(|name| name == "memory") {
-            Some(Self {
-                mount: "sys/fs/cgroup/memory",
-                file: "memory.limit_in_bytes",
-                path,
-            })
+/// The smallest memory limit, and the group that has it.
+pub(crate) fn memory_limit(root: &Path) -> Option<(u64, Group)> {
+    groups(root, "memory")
+        .into_iter()
+        .filter_map(|group| Some((group.memory_limit()?, group)))
+        .min_by_key(|(limit, _)| *limit)
+}
+
+// === impl Group ===
+
+impl Group {
+    fn parse(line: &str, root: &Path, controller: &str) -> Vec<Self> {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let (Some(controllers), Some(path)) = (fields.next(), fields.next()) else {
+            return Vec::new();
+        };
+        let is_v2 = controllers.is_empty();
+        let mount = if is_v2 {
+            root.join("sys/fs/cgroup")
+        } else if controllers.split(',').any(|name| name == controller) {
+            root.join("sys/fs/cgroup").join(controller)
         } else {
-            None
-        }
-    }
-
-    /// The limit's file in this group and in each one around it.
-    fn files(&self, root: &Path) -> Vec<PathBuf> {
-        let mount = root.join(self.mount);
+            return Vec::new();
+        };
         // A path with `..` is of a group outside of the visible tree.
-        let path = Path::new(self.path.trim_start_matches('/'));
+        let path = Path::new(path.trim_start_matches('/'));
         let is_visible = path.components().all(|part| part.as_os_str() != "..");
         path.ancestors()
             .filter(|group| is_visible || group.as_os_str().is_empty())
-            .map(|group| mount.join(group).join(self.file))
+            .map(|group| Self {
+                path: mount.join(group),
+                is_v2,
+            })
             .collect()
+    }
+
+    /// What a file of it says; v1 has another name for it.
+    pub(crate) fn read(&self, v2: &str, v1: &str) -> Option<String> {
+        let file = self.path.join(if self.is_v2 { v2 } else { v1 });
+        fs::read_to_string(file).ok()
+    }
+
+    fn memory_limit(&self) -> Option<u64> {
+        let text = self.read("memory.max", "memory.limit_in_bytes")?;
+        let limit = text.trim().parse().ok()?;
+        (limit < NO_LIMIT_V1).then_some(limit)
     }
 }
 
@@ -74,7 +91,7 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         }
-        memory_limit(root.path())
+        Some(memory_limit(root.path())?.0)
     }
 
     #[test]

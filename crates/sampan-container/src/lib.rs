@@ -10,5 +10,7 @@
 
 mod cgroup;
 mod plan;
+mod usage;
 
 pub use plan::{Grant, Plan};
+pub use usage::{Usage, UsageMeter};

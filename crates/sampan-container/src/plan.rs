@@ -47,7 +47,7 @@ impl Grant {
     /// cgroup and those around it. None when none is set or nothing can be read.
     #[must_use]
     pub fn memory_limit(root: &Path) -> Option<u64> {
-        cgroup::memory_limit(root)
+        Some(cgroup::memory_limit(root)?.0)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The bodies of answers, as the transport wants them.
 
-use crate::tonic_seam::correct_code;
+use crate::{loads::CallLoad, tonic_seam::correct_code};
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -28,6 +28,8 @@ pub(crate) struct Answer {
     body: Option<Body>,
     limit: Limit,
     counted: Option<Call>,
+    // Where callers are told of the load; then an answer does not leave in one piece.
+    load: Option<Box<CallLoad>>,
     // A unary answer is one frame and its trailers: it never asks for the time.
     is_first: bool,
     scope: CallScope,
@@ -46,22 +48,25 @@ pin_project! {
 impl Answer {
     /// A body whose head had these headers, and ends with its time or its call's.
     pub(crate) fn new(
-        headers: &HeaderMap,
+        headers: &mut HeaderMap,
         body: Body,
         limit: Limit,
         counted: Option<Call>,
+        load: Option<Box<CallLoad>>,
         scope: CallScope,
     ) -> Self {
         let mut answer = Self {
             body: Some(body),
             limit,
             counted,
+            load,
             is_first: true,
             scope,
         };
         if !headers.is_empty()
             && let Some(ended) = Ended::from_headers(headers)
         {
+            answer.tell_load(ended.code(), headers);
             answer.end(ended.code());
         }
         answer
@@ -71,6 +76,15 @@ impl Answer {
         self.scope.over();
         if let Some(mut counted) = self.counted.take() {
             counted.end(code, clock::look());
+        }
+    }
+
+    /// Ends the call's part in the load, and tells what is left.
+    fn tell_load(&mut self, code: Code, trailers: &mut HeaderMap) {
+        if let Some(mut load) = self.load.take() {
+            let now = clock::look();
+            load.end(code, now);
+            trailers.extend(load.trailer(now));
         }
     }
 
@@ -113,7 +127,12 @@ impl HttpBody for Answer {
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = &mut *self;
         let last = match ready!(this.poll_inner(cx)) {
-            Some(Ok(frame)) if frame.is_data() => return Poll::Ready(Some(Ok(frame))),
+            Some(Ok(frame)) if frame.is_data() => {
+                if let Some(load) = &mut this.load {
+                    load.message();
+                }
+                return Poll::Ready(Some(Ok(frame)));
+            }
             Some(Ok(frame)) => frame.into_trailers().ok(),
             Some(Err(status)) => Some(trailers(&status)),
             None => None,
@@ -125,7 +144,9 @@ impl HttpBody for Answer {
             return Poll::Ready(None);
         };
         correct_code(&mut last);
-        this.end(Ended::from_headers(&last).map_or(Code::Unknown, Ended::code));
+        let code = Ended::from_headers(&last).map_or(Code::Unknown, Ended::code);
+        this.tell_load(code, &mut last);
+        this.end(code);
         Poll::Ready(Some(Ok(Frame::trailers(last))))
     }
 
@@ -145,6 +166,9 @@ impl HttpBody for Answer {
 
 impl ResponseBody for Answer {
     fn take_ok(&mut self) -> Option<Bytes> {
+        if self.load.is_some() {
+            return None;
+        }
         let answer = self.body.as_mut()?.take_ok()?;
         self.end(Code::Ok);
         Some(answer)

@@ -14,6 +14,7 @@ use crate::{
     drain::{Drain, Step},
     error::Kind,
     health::Health,
+    loads::Loads,
     probe::Probe,
     secure::Secure,
 };
@@ -48,6 +49,7 @@ pub(crate) struct Core {
     pub(crate) served: Served,
     pub(crate) probe: Probe,
     pub(crate) health: Health,
+    pub(crate) loads: Option<Arc<Loads>>,
     pub(crate) connections: ServeSettings,
     pub(crate) tls: Option<Arc<dyn Secure>>,
     pub(crate) max_connections: usize,
@@ -227,6 +229,9 @@ impl Core {
             Step::StopAccepting => {
                 tracing::info!(target: "sampan", "no more connections are accepted");
                 self.health.end_watches().await;
+                if let Some(loads) = &self.loads {
+                    loads.end();
+                }
                 phases.enter(Phase::Draining);
             }
             Step::Abort => {

@@ -3,7 +3,7 @@
 mod env;
 mod value;
 
-use crate::secure::Secure;
+use crate::{loads::LoadReporting, secure::Secure};
 use sampan_container::{Grant, Plan};
 use sampan_transport::{Address, ListenSettings, MemoryBudget, ServeSettings};
 use std::{fmt, net::TcpListener, sync::Arc, time::Duration};
@@ -22,6 +22,8 @@ pub(crate) struct Config {
     /// None: one per granted core.
     pub(crate) workers: Option<usize>,
     pub(crate) longest_call: Option<Duration>,
+    /// None: nobody is told of the load.
+    pub(crate) load_reports: Option<LoadReporting>,
     pub(crate) sockets: ListenSettings,
     pub(crate) connections: ServeSettings,
     pub(crate) tls: Option<Arc<dyn Secure>>,
@@ -172,6 +174,7 @@ impl Default for Config {
             max_connections: None,
             workers: None,
             longest_call: None,
+            load_reports: None,
             sockets: ListenSettings::default(),
             connections: ServeSettings {
                 receive_budget: receive_budget(granted),

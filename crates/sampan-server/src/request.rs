@@ -1,5 +1,6 @@
 //! Who sent a request.
 
+use crate::CallMetricsRecorder;
 use sampan_transport::{Address, CertificateDer, PeerInfo};
 use std::{net::SocketAddr, sync::Arc};
 
@@ -10,6 +11,10 @@ use std::{net::SocketAddr, sync::Arc};
 pub trait RequestExt {
     /// Both ends of the connection; None when the request did not come through Sampan's server.
     fn peer(&self) -> Option<&PeerInfo>;
+
+    /// Where the call's handler tells what it costs; None unless the server
+    /// [tells its load](crate::Server::load_reports).
+    fn call_metrics(&self) -> Option<&CallMetricsRecorder>;
 
     /// The caller's address; None over Unix sockets and pipes.
     fn remote_addr(&self) -> Option<SocketAddr> {
@@ -29,6 +34,10 @@ pub trait RequestExt {
 
 impl<T> RequestExt for tonic::Request<T> {
     fn peer(&self) -> Option<&PeerInfo> {
+        self.extensions().get()
+    }
+
+    fn call_metrics(&self) -> Option<&CallMetricsRecorder> {
         self.extensions().get()
     }
 }

@@ -6,6 +6,7 @@ use crate::{
     config::{Config, Listen},
     error::Kind,
     health::{self, Health},
+    loads::{LoadReporting, Loads, METHOD},
     probe::Probe,
     reflection::{Descriptors, Methods},
     router::Routes,
@@ -20,7 +21,8 @@ use sampan_middleware::metrics::ServerMetrics;
 use sampan_transport::{
     Address, Http2Settings, Incoming, ListenSettings, Listener, Protocols, ServerTlsSettings,
 };
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
+use tokio::time::Instant;
 use tonic::{body::Body, server::NamedService};
 use tower_layer::{Identity, Layer, Stack};
 use tower_service::Service;
@@ -169,6 +171,15 @@ impl<L> Server<L> {
         self
     }
 
+    /// Tells callers of the load, for balancers that share calls out by it: with each call, and
+    /// beside calls to those who ask. Default: nobody is told, and nothing is measured for it.
+    /// Source: gRFC A51.
+    #[must_use]
+    pub fn load_reports(mut self, reporting: LoadReporting) -> Self {
+        self.config.load_reports = Some(reporting);
+        self
+    }
+
     /// Connections at once; more are closed as they come. Default: one per 64 KiB of 70 % of
     /// the container's memory limit, at most 10,000.
     #[must_use]
@@ -275,16 +286,22 @@ impl<L> Server<L> {
         B::Error: Into<BoxError>,
     {
         let health = Health::serving(self.routes.names()).await;
-        let methods = self.complete_routes(&health)?;
+        let loads = self.config.load_reports.take().map(|reporting| {
+            let cores = self.config.granted.cores;
+            Loads::new(reporting, cores, Instant::now())
+        });
+        let methods = self.complete_routes(&health, loads.as_ref())?;
         let mut registry = Registry::default();
         let settings = StackSettings {
             metrics: ServerMetrics::register(&mut registry, methods),
             longest_call: self.config.longest_call,
             is_strict: true,
+            loads: loads.clone(),
         };
         let metrics = settings.metrics.clone();
         let stack = Calls::new(self.user.layer(self.routes), settings);
-        bind(self.config, Served::http2(stack, metrics), registry, health)
+        let served = Served::http2(stack, metrics);
+        bind(self.config, served, registry, health, loads)
     }
 
     /// Like [`serve`](Self::serve), but every request, HTTP/1.1 or HTTP/2, goes to `service`:
@@ -330,11 +347,16 @@ impl<L> Server<L> {
             Served::http(service),
             Registry::default(),
             health,
+            None,
         )
     }
 
-    /// Adds health and, when asked for, reflection. Gives the names of the methods known.
-    fn complete_routes(&mut self, health: &Health) -> Result<Vec<String>, Error> {
+    /// Adds health and, when asked for, reflection and load reports. Gives the names of the methods known.
+    fn complete_routes(
+        &mut self,
+        health: &Health,
+        loads: Option<&Arc<Loads>>,
+    ) -> Result<Vec<String>, Error> {
         if !self.routes.contains(health::NAME) {
             self.routes.add(health.for_calls());
         }
@@ -344,6 +366,11 @@ impl<L> Server<L> {
         };
         let of_health = health::METHODS.map(str::to_owned);
         methods.insert(health::NAME.to_owned(), of_health.into());
+        if let Some(service) = loads.and_then(|loads| loads.service()) {
+            let (name, method) = METHOD;
+            methods.insert(name.to_owned(), vec![method.to_owned()]);
+            self.routes.add(service);
+        }
         self.routes.set_methods(&methods);
         let is_served = |name: &String| self.routes.contains(name);
         let served = methods.iter().filter(|(service, _)| is_served(service));
@@ -361,11 +388,12 @@ fn bind(
     served: Served,
     registry: Registry,
     health: Health,
+    loads: Option<Arc<Loads>>,
 ) -> Result<BoundServer, Error> {
     if config.listen.is_empty() {
         return Err(Kind::NoListener.into());
     }
-    let core = core(&config, served, registry, health);
+    let core = core(&config, served, registry, health, loads);
     let mut listeners = Vec::new();
     for listen in config.listen {
         listeners.push(match listen {
@@ -394,12 +422,19 @@ fn bind(
     Ok(BoundServer::new(listeners, probe, core))
 }
 
-fn core(config: &Config, served: Served, registry: Registry, health: Health) -> Core {
+fn core(
+    config: &Config,
+    served: Served,
+    registry: Registry,
+    health: Health,
+    loads: Option<Arc<Loads>>,
+) -> Core {
     let plan = config.plan();
     Core {
         served,
         probe: Probe::new(registry, &health),
         health,
+        loads,
         connections: config.connections.clone(),
         tls: config.tls.clone(),
         max_connections: plan.max_connections,

@@ -2,7 +2,8 @@
 //!
 //! From the outside in:
 //!
-//! 1. Metrics count every call, the refused and the panicked too, by the status that leaves.
+//! 1. Metrics count every call, the refused and the panicked too, by the status that leaves; so
+//!    does the load that callers are told of, where they are.
 //! 2. Errors become trailers: above all that may cut a stream.
 //! 3. The panic guard: above everything that runs code of others.
 //! 4. The deadline: above the user's layers, whose waiting counts as well.
@@ -17,10 +18,11 @@
 use crate::{
     BoxError,
     answer::Answer,
+    loads::{CallLoad, Loads},
     tonic_seam::{Arriving, SeamFuture, TonicSeam},
 };
 use bytes::Bytes;
-use http::{Request, Response, uri::PathAndQuery};
+use http::{HeaderValue, Request, Response, StatusCode, header, uri::PathAndQuery};
 use http_body::Body as HttpBody;
 use sampan_middleware::{
     Body,
@@ -33,6 +35,7 @@ use sampan_transport::{clock, trial};
 use std::{
     convert::Infallible,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -46,6 +49,8 @@ pub(crate) struct StackSettings {
     pub(crate) metrics: ServerMetrics,
     pub(crate) longest_call: Option<Duration>,
     pub(crate) is_strict: bool,
+    /// None: nobody is told of the load.
+    pub(crate) loads: Option<Arc<Loads>>,
 }
 
 /// Services with everything that goes around them.
@@ -55,12 +60,14 @@ pub(crate) struct Calls<S> {
     /// The method of this connection's latest call: nearly always that of the next.
     latest: Option<(PathAndQuery, MethodMetrics)>,
     deadline: DeadlinePolicy,
+    loads: Option<Arc<Loads>>,
     seam: TonicSeam<S>,
 }
 
 /// A call on its way.
 pub(crate) struct CallFuture<S: Service<Request<TonicBody>>> {
     counted: Option<Call>,
+    load: Option<Box<CallLoad>>,
     limit: Limit,
     state: State<S>,
     /// Last: calls that the handler made end with it, before what was detached from it hears.
@@ -82,6 +89,7 @@ impl<S: Clone + 'static> Calls<S> {
             metrics: settings.metrics,
             latest: None,
             deadline: DeadlinePolicy::with_longest(settings.longest_call),
+            loads: settings.loads,
             seam: TonicSeam::new(services, settings.is_strict),
         }
     }
@@ -116,10 +124,14 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<A>) -> CallFuture<S> {
+    fn call(&mut self, mut request: Request<A>) -> CallFuture<S> {
         let now = clock::recent();
         let counted = self.count(request.uri().path_and_query(), now);
         let mut scope = CallScope::default();
+        let load = match &self.loads {
+            Some(loads) => loads.begin(&mut request, now),
+            None => None,
+        };
         let (limit, state) = match self.deadline.limit(request.headers(), now) {
             Ok(limit) => {
                 scope = CallScope::new(request.headers(), limit.at());
@@ -132,6 +144,7 @@ where
         };
         CallFuture {
             counted: Some(counted),
+            load,
             limit,
             state,
             scope,
@@ -181,13 +194,19 @@ impl<S: Service<Request<TonicBody>>> CallFuture<S> {
     }
 
     fn answer(&mut self, response: Response<Body>) -> Response<Answer> {
-        let (head, body) = response.into_parts();
+        let (mut head, body) = response.into_parts();
         let mut counted = self.counted.take();
         if let Some(counted) = &mut counted {
             counted.answered(head.status, &head.headers);
         }
         let scope = std::mem::take(&mut self.scope);
-        let body = Answer::new(&head.headers, body, self.limit.take(), counted, scope);
+        let load = self.load.take();
+        if load.is_some() && head.status == StatusCode::OK {
+            // The transport adds it to answers that leave in one piece alone.
+            let content_type = head.headers.entry(header::CONTENT_TYPE);
+            content_type.or_insert(HeaderValue::from_static("application/grpc"));
+        }
+        let body = Answer::new(&mut head.headers, body, self.limit.take(), counted, load, scope);
         Response::from_parts(head, body)
     }
 }
@@ -238,6 +257,7 @@ mod tests {
             metrics: metrics.clone(),
             longest_call: None,
             is_strict: true,
+            loads: None,
         };
         let mut request = Request::post("/a.B/C")
             .header("content-type", "application/grpc")

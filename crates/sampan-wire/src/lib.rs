@@ -1,10 +1,11 @@
-//! Facts of the gRPC protocol: status codes, timeouts, message framing, metadata and what a
-//! method's author says about it. No IO, no async, no clock.
+//! Facts of the gRPC protocol: status codes, timeouts, message framing, metadata, load reports and
+//! what a method's author says about it. No IO, no async, no clock.
 
 pub mod code;
 pub mod copy;
 pub mod frame;
 pub mod metadata;
+pub mod orca;
 pub mod percent;
 pub mod policy;
 pub mod service_config;

@@ -2,10 +2,11 @@
 
 mod cases;
 mod negative;
+mod orca;
 mod server;
 mod soak;
 
-pub use cases::{CASES, run};
+pub use cases::{CASES, Dial, run};
 pub use negative::NEGATIVE_CASES;
 pub use server::service;
 pub use soak::SoakSettings;

@@ -30,13 +30,7 @@ impl Balancing {
             BalanceConfig::PickFirst(_) => Arc::new(PickFirst::in_order()),
             BalanceConfig::RoundRobin => Arc::new(RoundRobin),
             BalanceConfig::Random => Arc::new(Random),
-            BalanceConfig::WeightedRoundRobin(one) => Arc::new(
-                WeightedRoundRobin::default()
-                    .with_blackout(one.blackout_period)
-                    .with_expiration(one.weight_expiration_period)
-                    .with_update(one.weight_update_period)
-                    .with_error_penalty(one.error_utilization_penalty),
-            ),
+            BalanceConfig::WeightedRoundRobin(one) => Arc::new(weighted_round_robin(one)),
             BalanceConfig::LeastRequest(one) => Arc::new(LeastRequest::of(one.choice_count)),
             BalanceConfig::RingHash(one) => Arc::new(ring_hash(one)),
             BalanceConfig::OutlierDetection(one) => {
@@ -84,6 +78,19 @@ impl Balancing {
                 self.follow(&one.child)
             }
         }
+    }
+}
+
+fn weighted_round_robin(config: &config::WeightedRoundRobin) -> WeightedRoundRobin {
+    let policy = WeightedRoundRobin::default()
+        .with_blackout(config.blackout_period)
+        .with_expiration(config.weight_expiration_period)
+        .with_update(config.weight_update_period)
+        .with_error_penalty(config.error_utilization_penalty);
+    if config.enable_oob_load_report {
+        policy.with_reports_every(config.oob_reporting_period)
+    } else {
+        policy
     }
 }
 
@@ -161,6 +168,16 @@ mod tests {
         for (count, expected) in counts.iter().zip([1000, 3000, 1000]) {
             assert!(count.abs_diff(expected) <= 10, "{counts:?}");
         }
+    }
+
+    #[test]
+    fn reports_are_asked_for_beside_calls_where_the_service_config_wants_them() {
+        let every = |json| balancing(json).policy.reports_every();
+        assert_eq!(every(r#"{"weighted_round_robin": {}}"#), None);
+        let json = r#"{"sampan.locality": {"childPolicy": [{"weighted_round_robin": {
+            "enableOobLoadReport": true, "oobReportingPeriod": "20s"
+        }}]}}"#;
+        assert_eq!(every(json), Some(20 * SECOND));
     }
 
     #[test]

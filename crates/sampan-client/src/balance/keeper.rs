@@ -1,6 +1,8 @@
 //! What a channel holds to balance by.
 
-use super::{Balancing, Dice, Member, Outliers, Picker, Policy, Replica, SlowStart, Subset};
+use super::{
+    Balancing, Dice, LoadReport, Member, Outliers, Picker, Policy, Replica, SlowStart, Subset,
+};
 use rand::RngCore as _;
 use std::{
     sync::Arc,
@@ -52,6 +54,17 @@ impl Keeper {
     /// Whether a pick is needed also where there is one endpoint alone.
     pub(crate) const fn is_asked_always(&self) -> bool {
         self.is_asked_always
+    }
+
+    /// How often endpoints are asked to tell their load beside calls.
+    pub(crate) fn reports_every(&self) -> Option<Duration> {
+        self.policy.reports_every()
+    }
+
+    /// `member` told its load beside calls.
+    pub(crate) fn hear(&self, member: &Member, now: Instant, report: &LoadReport) {
+        member.replica.hear(now, report);
+        self.policy.on_report(member, now, report);
     }
 
     /// None while no member is ready.

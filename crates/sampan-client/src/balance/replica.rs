@@ -51,8 +51,10 @@ pub enum Learns {
     Nothing,
     /// How long calls take.
     Latency(LatencySettings),
-    /// A weight, from its load reports.
+    /// A weight, from the load reports that come with calls.
     Weight(WeightSettings),
+    /// A weight, from the load reports that come beside calls.
+    WeightBesideCalls(WeightSettings),
     /// Its load reports, side by side with those of others.
     Reports(Arc<Reports>),
 }
@@ -185,7 +187,7 @@ impl Replica {
             Verdict::GaveUp => {}
         }
         match &self.learns {
-            Learns::Nothing => {}
+            Learns::Nothing | Learns::WeightBesideCalls(_) => {}
             _ if self.is_alone.load(Relaxed) => {}
             Learns::Latency(settings) => {
                 self.latency.learn(settings, self.at(now), outcome);
@@ -200,6 +202,17 @@ impl Replica {
                     reports.learn(self.number, now, report);
                 }
             }
+        }
+    }
+
+    /// Hears what the endpoint tells of its load beside calls.
+    pub fn hear(&self, now: Instant, report: &LoadReport) {
+        match &self.learns {
+            Learns::WeightBesideCalls(settings) => {
+                self.weight.learn(settings, self.at(now), report);
+            }
+            Learns::Reports(reports) => reports.learn(self.number, now, report),
+            Learns::Nothing | Learns::Latency(_) | Learns::Weight(_) => {}
         }
     }
 

@@ -1,30 +1,12 @@
-//! What endpoints say of their load, and the weights that follow from it.
+//! The weights that follow from what endpoints say of their load.
 //!
 //! Source: gRFC A51, A58.
 
+use sampan_wire::orca::LoadReport;
 use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
-
-/// What an endpoint says of its load, in the trailers of a call or beside them. Source: ORCA.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct LoadReport {
-    /// Of what it was granted; may be over 1.
-    pub cpu_utilization: f64,
-    /// Of what it was granted.
-    pub memory_utilization: f64,
-    /// As the application sees it; goes before that of the processor when it is not 0.
-    pub application_utilization: f64,
-    /// Calls each second.
-    pub calls_per_second: f64,
-    /// Failed calls each second.
-    pub errors_per_second: f64,
-    /// Calls that it is at work on.
-    pub in_flight: Option<u32>,
-    /// What calls take at that many in flight.
-    pub latency: Option<Duration>,
-}
 
 /// How reports become weights.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -48,21 +30,17 @@ pub(super) struct Weight {
 
 const NEVER: u64 = u64::MAX;
 
-// === impl LoadReport ===
-
-impl LoadReport {
-    /// Calls each second that a whole of what was granted would do, less what fails. None when
-    /// the report does not tell.
-    fn weight(&self, error_penalty: f64) -> Option<f64> {
-        let used = if self.application_utilization > 0.0 {
-            self.application_utilization
-        } else {
-            self.cpu_utilization
-        };
-        let calls = self.calls_per_second;
-        let weight = calls / (used + self.errors_per_second / calls * error_penalty);
-        (used > 0.0 && calls > 0.0 && weight > 0.0 && weight.is_finite()).then_some(weight)
-    }
+/// Calls each second that a whole of what was granted would do, less what fails. None when the
+/// report does not tell.
+fn weight_of(report: &LoadReport, error_penalty: f64) -> Option<f64> {
+    let used = if report.application_utilization > 0.0 {
+        report.application_utilization
+    } else {
+        report.cpu_utilization
+    };
+    let calls = report.calls_per_second;
+    let weight = calls / (used + report.errors_per_second / calls * error_penalty);
+    (used > 0.0 && calls > 0.0 && weight > 0.0 && weight.is_finite()).then_some(weight)
 }
 
 // === impl WeightSettings ===
@@ -95,7 +73,7 @@ impl Weight {
 
     /// `at` counts nanoseconds since any fixed moment.
     pub(super) fn learn(&self, settings: &WeightSettings, at: u64, report: &LoadReport) {
-        let Some(weight) = report.weight(settings.error_penalty) else {
+        let Some(weight) = weight_of(report, settings.error_penalty) else {
             return;
         };
         self.bits.store(weight.to_bits(), Relaxed);
@@ -138,7 +116,7 @@ mod tests {
 
     #[test]
     fn weights_are_those_of_a58() {
-        let weight = |report: LoadReport| report.weight(1.0);
+        let weight = |report: LoadReport| weight_of(&report, 1.0);
         assert_eq!(weight(report(100.0, 0.0, 0.5, 0.0)), Some(200.0));
         assert_eq!(weight(report(100.0, 0.0, 0.5, 0.8)), Some(125.0));
         assert_eq!(weight(report(100.0, 50.0, 0.5, 0.0)), Some(100.0));

@@ -1,6 +1,6 @@
 //! Endpoints in order of preference: others get calls when those before them cannot take all.
 
-use super::{CallInfo, Learns, Member, Pick, Picker, Policy, Seats, unit};
+use super::{CallInfo, Learns, LoadReport, Member, Pick, Picker, Policy, Seats, unit};
 use rand::RngCore;
 use std::{
     collections::BTreeMap,
@@ -113,6 +113,14 @@ impl Policy for Tiers {
 
     fn learns(&self) -> Learns {
         self.within.learns()
+    }
+
+    fn reports_every(&self) -> Option<Duration> {
+        self.within.reports_every()
+    }
+
+    fn on_report(&self, member: &Member, now: Instant, report: &LoadReport) {
+        self.within.on_report(member, now, report);
     }
 }
 

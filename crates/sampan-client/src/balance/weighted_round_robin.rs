@@ -21,6 +21,8 @@ use std::{
 pub struct WeightedRoundRobin {
     weights: WeightSettings,
     update: Duration,
+    /// None: reports come with calls.
+    reports: Option<Duration>,
 }
 
 /// More often would cost more than it gives.
@@ -50,6 +52,14 @@ impl WeightedRoundRobin {
         self
     }
 
+    /// Takes reports beside calls, asked for this often, in place of those that come with calls:
+    /// for calls that are long or few.
+    #[must_use]
+    pub const fn with_reports_every(mut self, period: Duration) -> Self {
+        self.reports = Some(period);
+        self
+    }
+
     /// How much errors weigh. Default 1.
     #[must_use]
     pub const fn with_error_penalty(mut self, penalty: f64) -> Self {
@@ -63,6 +73,7 @@ impl Default for WeightedRoundRobin {
         Self {
             weights: WeightSettings::default(),
             update: Duration::from_secs(1),
+            reports: None,
         }
     }
 }
@@ -89,7 +100,14 @@ impl Policy for WeightedRoundRobin {
     }
 
     fn learns(&self) -> Learns {
-        Learns::Weight(self.weights)
+        match self.reports {
+            None => Learns::Weight(self.weights),
+            Some(_) => Learns::WeightBesideCalls(self.weights),
+        }
+    }
+
+    fn reports_every(&self) -> Option<Duration> {
+        self.reports
     }
 }
 
@@ -122,6 +140,25 @@ mod tests {
         for (share, expected) in shares.iter().zip([1.0 / 6.0, 3.0 / 6.0, 2.0 / 6.0]) {
             assert!((share - expected).abs() < 0.005, "{shares:?}");
         }
+    }
+
+    #[test]
+    fn reports_beside_calls_count_in_place_of_those_with_calls() {
+        let policy = WeightedRoundRobin::default().with_reports_every(10 * SECOND);
+        assert_eq!(policy.reports_every(), Some(10 * SECOND));
+        let mut bench = Bench::learning(2, &policy.learns());
+        for (member, calls_per_second) in bench.members.iter().zip([100.0, 300.0]) {
+            let told = LoadReport {
+                cpu_utilization: 0.5,
+                calls_per_second,
+                ..LoadReport::default()
+            };
+            member.replica.hear(bench.now, &told);
+        }
+        report(&bench, 0, 900.0);
+        bench.now += 10 * SECOND;
+        let shares = bench.shares(&policy, 10_000);
+        assert!((shares[0] - 0.25).abs() < 0.005, "{shares:?}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! One connection is enough until a server takes no more streams on it; then there are more, up
 //! to ten, and those beyond the first go again when calls need them no more. Source: gRFC A105.
 
-use super::{Pool, shard::Local};
+use super::{Pool, reports::listen, shard::Local};
 use crate::{
     Error,
     backoff::BackoffPolicy,
@@ -140,6 +140,8 @@ impl Upkeep {
         };
         let mut spare_check = interval_at(Instant::now() + SPARE_IDLE, SPARE_IDLE);
         let mut has_answered = false;
+        let listening = listen(&self.pool, &self.local, &self.endpoint);
+        let mut listening = std::pin::pin!(listening);
         loop {
             tokio::select! {
                 Some(live) = open.next() => {
@@ -172,6 +174,7 @@ impl Upkeep {
                     forget(&more);
                     self.drop_spares();
                 }
+                never = &mut listening => match never {},
             }
         }
     }

@@ -13,6 +13,7 @@ mod faults;
 mod gate;
 mod hedging;
 mod lifetimes;
+mod load_reports;
 mod names;
 mod policies;
 mod retries;

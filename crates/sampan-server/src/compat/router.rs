@@ -198,6 +198,7 @@ impl<L> Router<L> {
             metrics: metrics.clone(),
             longest_call: server.timeout,
             is_strict: !server.accepts_http1,
+            loads: None,
         };
         let (limit, sheds_load) = (server.concurrency_limit, server.sheds_load);
         let services = server.user.layer(routes);
@@ -220,6 +221,7 @@ impl<L> Router<L> {
             served,
             probe: Probe::new(registry, &health),
             health,
+            loads: None,
             connections,
             tls,
             max_connections: Plan::new(granted).max_connections,

@@ -77,6 +77,7 @@ impl Config {
             max_connections,
             workers,
             longest_call: defaults.longest_call,
+            load_reports: defaults.load_reports,
             sockets,
             connections,
             tls: defaults.tls,

@@ -2,7 +2,7 @@
 
 use sampan::{
     Channel,
-    client::{Certificate, ClientTls},
+    client::{Balance, Certificate, ClientTls},
 };
 use sampan_peers::{
     Failure,
@@ -39,8 +39,11 @@ async fn main() -> Result<(), Failure> {
     } else {
         None
     };
-    let dial = || {
+    let dial = |balance: Option<Balance>| {
         let mut channel = Channel::configure(&target);
+        if let Some(balance) = balance {
+            channel = channel.balance(balance);
+        }
         if let Some(tls) = &tls {
             channel = channel.tls(tls.clone());
         }

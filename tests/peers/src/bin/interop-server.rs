@@ -2,7 +2,11 @@
 //!
 //! `--write_certificates DIR` writes an authority and a server's certificate and key instead.
 
-use sampan::{Server, client::Identity};
+use sampan::{
+    Server,
+    client::Identity,
+    server::{LoadReporting, ServerMetricsRecorder},
+};
 use sampan_peers::{Failure, certificates::Certificates, flags::Flags, interop};
 use sampan_transport::ServerTlsSettings;
 use std::{fs, net::SocketAddr, path::Path, time::Duration};
@@ -22,10 +26,16 @@ async fn main() -> Result<(), Failure> {
         return write_certificates(Path::new(folder));
     }
     let address = SocketAddr::from(([127, 0, 0, 1], flags.value("port", 10_000)?));
+    let load = ServerMetricsRecorder::default();
+    let reporting = LoadReporting::new()
+        .with_recorder(load.clone())
+        .recorded_only()
+        .with_shortest_interval(Duration::from_secs(1));
     let mut server = Server::builder()
         .listen(address)
         .lame_duck(Duration::ZERO)
-        .add_service(interop::service());
+        .load_reports(reporting)
+        .add_service(interop::service(load));
     if flags.is_on("use_tls") {
         let identity = Identity::from_pem(
             fs::read(flags.text("tls_cert_file")?)?,

@@ -1,7 +1,7 @@
 //! The client's side of each case. Source: gRPC's "Interoperability Test Case Descriptions".
 
 use super::{
-    INITIAL, LARGE_RESPONSE, SoakSettings, TRAILING, large, negative,
+    INITIAL, LARGE_RESPONSE, SoakSettings, TRAILING, large, negative, orca,
     proto::{
         EchoStatus, Empty, ResponseParameters, SimpleRequest, StreamingInputCallRequest,
         StreamingOutputCallRequest, StreamingOutputCallResponse,
@@ -11,13 +11,13 @@ use super::{
 };
 use crate::{Failure, recorded::Recorded};
 use futures_util::StreamExt;
-use sampan::Channel;
+use sampan::{Channel, client::Balance};
 use std::{fmt::Debug, time::Duration};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Status, metadata::MetadataValue};
 
-/// The cases that need neither cloud credentials nor ORCA.
+/// The cases that need no cloud credentials.
 pub const CASES: &[&str] = &[
     "empty_unary",
     "large_unary",
@@ -33,6 +33,8 @@ pub const CASES: &[&str] = &[
     "custom_metadata",
     "unimplemented_method",
     "unimplemented_service",
+    "orca_per_rpc",
+    "orca_oob",
     "rpc_soak",
     "channel_soak",
 ];
@@ -41,19 +43,18 @@ const REQUEST_SIZES: [usize; 4] = [27_182, 8, 1_828, 45_904];
 const RESPONSE_SIZES: [i32; 4] = [31_415, 9, 2_653, 58_979];
 
 type Client = TestServiceClient<Channel>;
-type Passed = Result<(), Failure>;
+pub(super) type Passed = Result<(), Failure>;
+
+/// Makes a channel, with a balancer if the case wants one of its own.
+pub type Dial<'a> = dyn Fn(Option<Balance>) -> Result<Channel, sampan::client::Error> + Sync + 'a;
 
 /// Runs one of [`CASES`] or [`NEGATIVE_CASES`](super::NEGATIVE_CASES) over channels that `dial`
 /// makes.
 ///
 /// # Errors
 /// What the peer did wrong.
-pub async fn run(
-    case: &str,
-    dial: &(dyn Fn() -> Result<Channel, sampan::client::Error> + Sync),
-    soaking: &SoakSettings,
-) -> Passed {
-    let channel = dial()?;
+pub async fn run(case: &str, dial: &Dial<'_>, soaking: &SoakSettings) -> Passed {
+    let channel = dial(None)?;
     let client = Client::new(channel.clone());
     match case {
         "empty_unary" => empty_unary(client).await,
@@ -71,7 +72,9 @@ pub async fn run(
         "unimplemented_method" => unimplemented_method(client).await,
         "unimplemented_service" => unimplemented_service(channel).await,
         "rpc_soak" => soak::soak(&|| Ok(channel.clone()), soaking).await,
-        "channel_soak" => soak::soak(dial, soaking).await,
+        "channel_soak" => soak::soak(&|| dial(None), soaking).await,
+        "orca_per_rpc" => orca::per_call(dial).await,
+        "orca_oob" => orca::beside_calls(dial).await,
         other => negative::run(other, client).await,
     }
 }

@@ -5,6 +5,7 @@ use super::{
     proto::{
         EchoStatus, Empty, SimpleRequest, SimpleResponse, StreamingInputCallRequest,
         StreamingInputCallResponse, StreamingOutputCallRequest, StreamingOutputCallResponse,
+        TestOrcaReport,
         test_service_server::{TestService, TestServiceServer},
     },
     zeros,
@@ -12,19 +13,26 @@ use super::{
 use crate::trailers::{Trailers, WithTrailers};
 use futures_util::{Stream, StreamExt, stream};
 use http::{HeaderMap, HeaderValue, header::HeaderName};
+use sampan::{
+    RequestExt,
+    server::{CallMetricsRecorder, ServerMetricsRecorder},
+};
 use std::{pin::Pin, time::Duration};
 use tonic::{Code, Request, Response, Status, Streaming, metadata::MetadataMap};
 
 /// Answers as the cases' descriptions say.
-#[derive(Clone, Copy, Debug)]
-pub struct Interop;
+#[derive(Clone, Debug)]
+pub struct Interop {
+    load: ServerMetricsRecorder,
+}
 
 type Outputs = Pin<Box<dyn Stream<Item = Result<StreamingOutputCallResponse, Status>> + Send>>;
 
-/// The service, with the trailers that a case wants.
+/// The service, with the trailers that a case wants. What callers say that the server's load is,
+/// it tells `load`.
 #[must_use]
-pub fn service() -> WithTrailers<TestServiceServer<Interop>> {
-    WithTrailers(TestServiceServer::new(Interop))
+pub fn service(load: ServerMetricsRecorder) -> WithTrailers<TestServiceServer<Interop>> {
+    WithTrailers(TestServiceServer::new(Interop { load }))
 }
 
 #[tonic::async_trait]
@@ -37,7 +45,11 @@ impl TestService for Interop {
         &self,
         request: Request<SimpleRequest>,
     ) -> Result<Response<SimpleResponse>, Status> {
+        let recorder = request.call_metrics().cloned();
         let (metadata, _, request) = request.into_parts();
+        if let (Some(report), Some(recorder)) = (request.orca_per_query_report, recorder) {
+            record(&recorder, report);
+        }
         refused(request.response_status)?;
         let answer = SimpleResponse {
             payload: Some(zeros(bytes(request.response_size)?)),
@@ -76,8 +88,14 @@ impl TestService for Interop {
         request: Request<Streaming<StreamingOutputCallRequest>>,
     ) -> Result<Response<Outputs>, Status> {
         let (metadata, _, requests) = request.into_parts();
-        let answers = requests.flat_map(|request| match request {
-            Ok(request) => outputs(request),
+        let load = self.load.clone();
+        let answers = requests.flat_map(move |request| match request {
+            Ok(mut request) => {
+                if let Some(report) = request.orca_oob_report.take() {
+                    set(&load, report);
+                }
+                outputs(request)
+            }
             Err(status) => stream::iter([Err(status)]).boxed(),
         });
         Ok(echoed(&metadata, answers.boxed()))
@@ -101,6 +119,23 @@ impl TestService for Interop {
     async fn unimplemented_call(&self, _: Request<Empty>) -> Result<Response<Empty>, Status> {
         Err(Status::unimplemented("as the case wants"))
     }
+}
+
+fn record(call: &CallMetricsRecorder, report: TestOrcaReport) {
+    call.record_cpu_utilization(report.cpu_utilization);
+    call.record_memory_utilization(report.memory_utilization);
+    for (name, value) in report.request_cost {
+        call.record_request_cost(name, value);
+    }
+    for (name, value) in report.utilization {
+        call.record_utilization(name, value);
+    }
+}
+
+fn set(server: &ServerMetricsRecorder, report: TestOrcaReport) {
+    server.set_cpu_utilization(report.cpu_utilization);
+    server.set_memory_utilization(report.memory_utilization);
+    server.set_all_utilization(report.utilization.into_iter().collect());
 }
 
 fn outputs(request: StreamingOutputCallRequest) -> Outputs {
