@@ -59,6 +59,7 @@ pub(crate) use orca::{load_report, pushback};
 
 use seats::Seats;
 use std::{
+    collections::BTreeMap,
     fmt,
     sync::Arc,
     time::{Duration, Instant},
@@ -152,6 +153,8 @@ pub struct Member {
     pub priority: u32,
     /// How far away it is.
     pub nearness: Nearness,
+    /// What else its resolver knows of it, by name.
+    pub attributes: Arc<BTreeMap<String, String>>,
     /// Whether it is connected.
     pub is_ready: bool,
 }
@@ -227,6 +230,7 @@ impl Member {
             weight: 1,
             priority: 0,
             nearness: Nearness::default(),
+            attributes: Arc::default(),
             is_ready: true,
         }
     }

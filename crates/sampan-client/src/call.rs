@@ -2,11 +2,15 @@
 
 use crate::{
     balance::CallInfo,
+    compressed::CallCompression,
     deadline::{DeadlinePolicy, Times, take_asked},
     failure::Failure,
 };
-use http::{HeaderMap, request, uri::PathAndQuery};
-use sampan_middleware::context::{CallContext, carry};
+use http::{HeaderMap, HeaderName, request, uri::PathAndQuery};
+use sampan_middleware::{
+    compression::{Compression, ShrinkageTable},
+    context::{CallContext, carry},
+};
 use sampan_transport::{CallHead, RouteHead};
 use sampan_wire::policy::{
     CallFacts, EffectivePolicy, MaxDecodingMessageSize, Method, MethodKind, Origin,
@@ -19,14 +23,15 @@ use tonic::Code;
 #[derive(Clone)]
 pub(crate) struct Call {
     pub(crate) path: PathAndQuery,
-    headers: HeaderMap,
+    pub(crate) headers: HeaderMap,
     /// Known when a generated client or the channel's settings say so.
     pub(crate) method: Option<&'static Method>,
     kind: Option<MethodKind>,
     /// The longest message that the caller takes; without a limit the longest there is.
-    max_message_bytes: usize,
+    max_message_bytes: u32,
     /// Where more is said than the method's own policy and the channel's defaults.
     pub(crate) policy: Option<Arc<EffectivePolicy>>,
+    compression: Option<Box<CallCompression>>,
 }
 
 /// What is fixed when a call begins.
@@ -76,8 +81,9 @@ impl Call {
             headers,
             method,
             kind,
-            max_message_bytes: max_message_bytes.unwrap_or(usize::MAX),
+            max_message_bytes: longest(max_message_bytes.unwrap_or(usize::MAX)),
             policy: None,
+            compression: None,
         }
     }
 
@@ -93,8 +99,9 @@ impl Call {
             headers,
             method: Some(method),
             kind: Some(method.kind()),
-            max_message_bytes,
+            max_message_bytes: longest(max_message_bytes),
             policy: None,
+            compression: None,
         }
     }
 
@@ -150,14 +157,35 @@ impl Call {
     pub(crate) fn follow(&mut self, policy: Arc<EffectivePolicy>) {
         let told = policy.max_response_bytes;
         if let (Some(limit), false) = (told.value, told.origin == Origin::Default) {
-            self.max_message_bytes = self.max_message_bytes.min(limit);
+            self.max_message_bytes = self.max_message_bytes.min(longest(limit));
         }
         self.policy = Some(policy);
     }
 
+    /// What its policy says of compression holds, with what was learned so far.
+    pub(crate) fn compress(&mut self, table: &Arc<ShrinkageTable>) {
+        let told = self.policy.as_ref().map(|policy| policy.compression.value);
+        self.compression = told
+            .filter(|told| *told != Compression::none())
+            .map(|told| Box::new(CallCompression::new(told, Arc::clone(table))));
+    }
+
+    /// What it sends and takes compressed, if anything.
+    pub(crate) fn compression(&self) -> Option<&CallCompression> {
+        self.compression.as_deref()
+    }
+
+    /// Whether its caller has set a header.
+    pub(crate) fn has_header(&self, name: &HeaderName) -> bool {
+        self.headers.contains_key(name)
+    }
+
     /// The longest message that its caller takes.
     pub(crate) fn max_message_bytes(&self) -> Option<usize> {
-        Some(self.max_message_bytes).filter(|limit| *limit < usize::MAX)
+        if self.max_message_bytes == u32::MAX {
+            return None;
+        }
+        usize::try_from(self.max_message_bytes).ok()
     }
 
     /// The longest message that it may send.
@@ -186,4 +214,9 @@ impl Call {
             previous_attempts,
         }
     }
+}
+
+/// No prefix announces more.
+fn longest(limit: usize) -> u32 {
+    u32::try_from(limit).unwrap_or(u32::MAX)
 }

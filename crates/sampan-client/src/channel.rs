@@ -6,17 +6,18 @@ use crate::{
     cache,
     call::Call,
     config::{CallSettings, ConfigSource},
+    error::BoxError,
     flight::{Flight, Outcome},
     policy::CircuitLimits,
-    pool::{Pool, Source},
-    resolve::Resolver,
+    pool::{Pool, PoolSettings, Source},
+    resolve::{MakeResolver, Registry, Resolve, Resolver, TargetName, check_scheme},
     retry::ThrottleSettings,
     route::RouteSettings,
     site::Connector,
     stack::{RequestBody, Stack},
     target::{Place, Target},
 };
-use sampan_middleware::{Body, glue::direct, overload::AdaptiveSettings};
+use sampan_middleware::{Body, compression::Compression, glue::direct, overload::AdaptiveSettings};
 use sampan_transport::{ClientHttp2Settings, ClientTls, ConnectSettings, TcpSettings};
 use sampan_wire::policy::{CallPolicy, Method};
 use std::{
@@ -50,7 +51,6 @@ pub struct Channel {
 }
 
 /// The settings of a channel that is to be made.
-#[derive(Debug)]
 #[must_use]
 pub struct ChannelBuilder {
     target: String,
@@ -61,6 +61,9 @@ pub struct ChannelBuilder {
     authority: Option<String>,
     user_agent: Option<String>,
     service_config: Option<ConfigSource>,
+    resolvers: Vec<(String, Arc<MakeResolver>)>,
+    pool: PoolSettings,
+    is_config_from_dns: bool,
 }
 
 /// The response to a call. Dropping it cancels the call.
@@ -110,6 +113,9 @@ impl Channel {
             authority: None,
             user_agent: None,
             service_config: None,
+            resolvers: Vec::new(),
+            pool: PoolSettings::default(),
+            is_config_from_dns: false,
         }
     }
 
@@ -118,9 +124,10 @@ impl Channel {
         source: Source,
         balancing: Balancing,
         calls: CallSettings,
+        settings: PoolSettings,
     ) -> Self {
         direct::register::<Self>();
-        let pool = Arc::new(Pool::new(name.clone(), source, balancing));
+        let pool = Arc::new(Pool::new(name.clone(), source, balancing, settings));
         let stack = Arc::new(Stack::new(calls, Arc::clone(&pool)));
         Self {
             shared: Arc::new(Shared { name, pool, stack }),
@@ -348,6 +355,21 @@ impl ChannelBuilder {
         self
     }
 
+    /// Compresses requests, and takes compressed answers. A call says it for itself by
+    /// [`CallPolicy::with_compression`]; one that has set `grpc-encoding` or
+    /// `grpc-accept-encoding`, as stubs do that were told to, is left alone in that.
+    ///
+    /// Decided for each attempt: messages stay as they are on the way to an endpoint of this
+    /// host, when they are shorter than 1 KiB, and for methods whose messages do not shrink. A
+    /// stream leaves one as it is by
+    /// [`leave_next_plain`](crate::compression::leave_next_plain). The limit on messages holds
+    /// for what they are decompressed; where neither stub nor channel set one, it is 4 MiB.
+    /// Default: nothing is compressed, and no compressed answer is taken.
+    pub const fn compression(mut self, compression: Compression) -> Self {
+        self.calls.compression = Some(compression);
+        self
+    }
+
     /// Takes a service config: JSON as gRPC defines it. Unknown fields are ignored; `sampan
     /// describe --policy` names them, and shows what holds for each method.
     pub fn service_config(mut self, json: impl Into<String>) -> Self {
@@ -358,6 +380,33 @@ impl ChannelBuilder {
     /// Takes a service config from a file, which is read when the channel is made.
     pub fn service_config_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.service_config = Some(ConfigSource::File(path.into()));
+        self
+    }
+
+    /// Asks DNS for a service config too: a TXT record of `_grpc_config.` and the target's name
+    /// (gRFC A2). It takes the place of the one that the builder was given, and of the balancer
+    /// unless [`balance`](Self::balance) says one; when it changes, calls follow. One that is
+    /// wrong is logged and not used: the one before stays. Default: off, for whoever answers for
+    /// a name can then turn retries and deadlines.
+    pub const fn service_config_from_dns(mut self, is_asked: bool) -> Self {
+        self.is_config_from_dns = is_asked;
+        self
+    }
+
+    /// Dials targets of `scheme` by the resolvers that `make` makes of them, before what is
+    /// [registered](crate::resolve::register) for all channels and what is built in.
+    pub fn resolver<F>(mut self, scheme: impl Into<String>, make: F) -> Self
+    where
+        F: Fn(&TargetName) -> Result<Arc<dyn Resolve>, BoxError> + Send + Sync + 'static,
+    {
+        self.resolvers.push((scheme.into(), Arc::new(make)));
+        self
+    }
+
+    /// The zone that this process is in: endpoints that are said to be in the same one are
+    /// nearer than others ([`near_first`](Balancing::near_first)). Default: unknown.
+    pub fn zone(mut self, zone: impl Into<Arc<str>>) -> Self {
+        self.pool.zone = Some(zone.into());
         self
     }
 
@@ -379,9 +428,13 @@ impl ChannelBuilder {
     ///
     /// When a setting is wrong.
     pub fn build(self) -> Result<Channel, Error> {
-        let target: Target = self
-            .target
-            .parse()
+        let mut registry = Registry::default();
+        for (scheme, make) in self.resolvers {
+            check_scheme(&scheme)
+                .map_err(|error| Error::configuration("cannot dial").with_source(error))?;
+            registry.insert(scheme, make);
+        }
+        let target = Target::of(&self.target, &registry)
             .map_err(|error| Error::configuration("cannot dial").with_source(error))?;
         let authority = match self.authority {
             None => target.authority().clone(),
@@ -399,16 +452,34 @@ impl ChannelBuilder {
             connector: Connector::Sockets,
         };
         let route = Arc::new(route.build()?);
-        let resolver = |place: &Place| Resolver::new(place.clone(), Arc::clone(&route));
-        let source = Source::Constant(target.places().iter().map(resolver).collect());
+        registry.config_from_dns = self.is_config_from_dns;
         let name = target.as_str().to_owned();
+        let resolver = |place| {
+            Resolver::of_place(place, Arc::clone(&route), &registry).map_err(|error| {
+                Error::configuration(format!("cannot resolve \"{name}\"")).with_source(error)
+            })
+        };
+        let resolvers: Result<Vec<_>, Error> = target.places().iter().map(resolver).collect();
+        let source = Source::constant(resolvers?);
         let mut calls = self.calls;
         if let Some(source) = &self.service_config {
             calls.service_config = source.read()?;
         }
         let configured = || calls.service_config.balance().map(Balancing::from);
+        let mut pool = self.pool;
+        pool.is_balancing_fixed = self.balancing.is_some();
         let balancing = self.balancing.or_else(configured).unwrap_or_default();
-        Ok(Channel::new(name, source, balancing, calls))
+        let is_other = |place: &Place| matches!(place, Place::Other(_));
+        calls.follows_resolver = self.is_config_from_dns || target.places().iter().any(is_other);
+        Ok(Channel::new(name, source, balancing, calls, pool))
+    }
+}
+
+impl fmt::Debug for ChannelBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChannelBuilder")
+            .field("target", &self.target)
+            .finish_non_exhaustive()
     }
 }
 

@@ -26,6 +26,8 @@ use tonic::Code;
 /// How far a call came.
 #[allow(clippy::large_enum_variant, reason = "passed on at once, never stored")]
 pub(crate) enum Standing {
+    /// The resolver has not told yet what holds for it.
+    Config(RequestBody),
     /// It is not its turn.
     Turn(RequestBody),
     /// No connection took it.
@@ -43,6 +45,18 @@ pub(crate) async fn go_on(
 ) -> Outcome {
     let Begun { times, inbound } = begun;
     let mut progress = Progress::new(times.started);
+    let (times, standing) = match standing {
+        Standing::Config(body) => {
+            match configured(&mut share, &mut call, &times, &progress).await {
+                Ok(times) => (times, Standing::Turn(body)),
+                Err(failure) => {
+                    share.end(Ended::Failed(failure.code()));
+                    return Err(progress.status(call.path.as_str(), failure));
+                }
+            }
+        }
+        standing => (times, standing),
+    };
     let timer = async {
         match times.until_head {
             None => std::future::pending().await,
@@ -81,6 +95,25 @@ pub(crate) async fn go_on(
     }
 }
 
+/// Waits until it is known what holds for a call, and begins it.
+async fn configured(
+    share: &mut Share<Arc<Shared>>,
+    call: &mut Call,
+    times: &Times,
+    progress: &Progress,
+) -> Result<Times, Failure> {
+    if let Some(deadline) = times.until_head {
+        let known = share.stack().pool.configured();
+        let known = tokio::time::timeout_at(deadline.at, known).await;
+        known.map_err(|_| progress.exceeded(deadline.limit))??;
+    } else {
+        share.stack().pool.configured().await?;
+    }
+    let Begun { times, .. } = share.stack().begin(call, times.started)?;
+    share.pass(Instant::now())?;
+    Ok(times)
+}
+
 async fn answered(
     share: &mut Share<Arc<Shared>>,
     call: &mut Call,
@@ -94,13 +127,13 @@ async fn answered(
             (outgoing, None, Some(attempted))
         }
         Standing::Endpoint(outgoing, stream) => (outgoing, stream, None),
-        Standing::Turn(body) => {
+        Standing::Turn(body) | Standing::Config(body) => {
             take_turn(share, progress).await?;
             let mut body = Some(body);
             let (outgoing, stream) = poll_fn(|cx| {
                 let body = body.take();
                 let body = body.unwrap_or_else(|| RequestBody::Unread(Default::default()));
-                std::task::Poll::Ready(Outgoing::read(body, call.max_request_bytes(), share, cx))
+                std::task::Poll::Ready(Outgoing::read(body, call, share, cx))
             })
             .await?;
             check_runtime(stream.as_ref())?;
@@ -199,7 +232,7 @@ async fn attempt(
     Ok(Attempted::new(
         result,
         sent.ticket,
-        call.max_message_bytes(),
+        call,
         outgoing.failure.as_ref(),
     ))
 }

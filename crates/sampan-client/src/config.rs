@@ -4,6 +4,7 @@ pub(crate) mod env;
 
 use crate::{Error, error::BoxError, gate::GateSettings, retry::ThrottleSettings};
 use sampan_wire::{
+    compression::Compression,
     policy::{CallPolicy, Method},
     service_config::ServiceConfig,
 };
@@ -38,7 +39,10 @@ pub(crate) struct CallSettings {
     pub(crate) gate: GateSettings,
     /// Of all calls.
     pub(crate) policy: CallPolicy,
+    pub(crate) compression: Option<Compression>,
     pub(crate) service_config: ServiceConfig,
+    /// The resolver may tell of another service config.
+    pub(crate) follows_resolver: bool,
 }
 
 // === impl ConfigSource ===

@@ -63,7 +63,13 @@ pub(crate) fn send(
 ) -> Result<Sent, (Option<Streamed>, WhyNot)> {
     let route = &live.endpoint.site.route.head;
     let head = call.head(route, previous, times.left(now));
-    match live.connection.start(&head, payload) {
+    let started = match call.compression() {
+        None => live.connection.start(&head, payload),
+        Some(compression) => compression.start(live, &head, payload, |head, payload| {
+            live.connection.start(head, payload)
+        }),
+    };
+    match started {
         Ok(exchange) => {
             let at = times.whole.map(|deadline| deadline.at);
             let mut ticket = Ticket::new(Arc::clone(live), now, at);
@@ -93,11 +99,11 @@ impl Attempted {
     pub(crate) fn new(
         result: Result<http::Response<Incoming>, CallError>,
         mut ticket: Ticket,
-        max_message_bytes: Option<usize>,
+        call: &Call,
         stream: Option<&StreamFailure>,
     ) -> Self {
         let failed = match result {
-            Ok(mut response) => match ticket.check(&mut response, max_message_bytes) {
+            Ok(mut response) => match ticket.check(&mut response, call) {
                 Ok(answer) => {
                     return Self::Answered(Answered {
                         response,
@@ -177,10 +183,10 @@ impl Ticket {
     pub(crate) fn check(
         &mut self,
         response: &mut http::Response<Incoming>,
-        max_message_bytes: Option<usize>,
+        call: &Call,
     ) -> Result<Answer, Failure> {
         self.live().answers();
-        let answer = check(response, max_message_bytes)?;
+        let answer = check(response, call, self.live())?;
         if matches!(answer, Answer::Status) {
             self.reads(response.headers());
         }

@@ -1,12 +1,16 @@
 //! What a channel knows of one endpoint.
 
 use crate::{
-    balance::{self, LoadReport, Member, Outcome, Replica, Verdict, load_report, pushback},
+    balance::{
+        self, LoadReport, Member, Nearness, Outcome, Replica, Verdict, load_report, pushback,
+    },
     latency::LatencyWindow,
-    site::Site,
+    resolve::Traits,
+    site::{Found, Site},
     subchannel::ConnectivityState,
     timers::Timers,
 };
+use arc_swap::ArcSwap;
 use http::HeaderMap;
 use sampan_middleware::Ended;
 use sampan_transport::Connection;
@@ -25,6 +29,12 @@ use tonic::Code;
 pub(crate) struct Endpoint {
     pub(crate) site: Site,
     pub(crate) replica: Arc<Replica>,
+    /// As its resolver said last.
+    traits: ArcSwap<Traits>,
+    /// Where the channel itself is.
+    zone: Option<Arc<str>>,
+    /// Its place has no address any more.
+    is_gone: AtomicBool,
     label: Arc<str>,
     /// Others were there before it, and nobody was connected to it yet.
     is_new: AtomicBool,
@@ -93,9 +103,19 @@ struct Rare {
 // === impl Endpoint ===
 
 impl Endpoint {
-    pub(crate) fn new(site: Site, replica: Arc<Replica>, joins_others: bool, now: Instant) -> Self {
+    pub(crate) fn new(
+        found: Found,
+        replica: Arc<Replica>,
+        zone: Option<Arc<str>>,
+        joins_others: bool,
+        now: Instant,
+    ) -> Self {
+        let site = found.site;
         Self {
             replica,
+            traits: ArcSwap::new(found.traits),
+            zone,
+            is_gone: AtomicBool::new(found.is_gone),
             label: site.address.to_string().into(),
             is_new: AtomicBool::new(joins_others),
             site,
@@ -107,9 +127,30 @@ impl Endpoint {
     /// What balancing sees of it.
     pub(crate) fn member(&self, is_ready: bool) -> Member {
         let mut member = Member::new(Arc::clone(&self.label), Arc::clone(&self.replica));
-        member.nearness = self.site.nearness();
+        let traits = self.traits.load();
+        member.weight = traits.weight;
+        member.priority = traits.priority;
+        member.attributes = Arc::clone(&traits.attributes);
+        let is_same_zone = self.zone.is_some() && self.zone == traits.zone;
+        member.nearness = match self.site.nearness() {
+            Nearness::Elsewhere if is_same_zone => Nearness::Zone,
+            nearness => nearness,
+        };
         member.is_ready = is_ready;
         member
+    }
+
+    /// It was found again.
+    pub(crate) fn learn(&self, found: Found) {
+        self.is_gone.store(found.is_gone, Relaxed);
+        if **self.traits.load() != *found.traits {
+            self.traits.store(found.traits);
+        }
+    }
+
+    /// Whether it is used only until it fails.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.is_gone.load(Relaxed)
     }
 
     /// A connection to it is there. Where it comes to others, or was away, it starts slowly.

@@ -1,6 +1,7 @@
 //! How a call that got no answer of its server is told to its caller.
 
 use crate::{Error, endpoint::Endpoint, error::Chain, pool::NoEndpoint};
+use sampan_middleware::compression::UnpackError;
 use sampan_transport::{BodyError, ResetReason, TransportError};
 use sampan_wire::frame::FrameError;
 use std::{error::Error as StdError, fmt::Write, sync::Arc, time::Duration};
@@ -188,6 +189,19 @@ impl Fault {
 impl From<FrameError> for Fault {
     fn from(error: FrameError) -> Self {
         Self::new(Code::ResourceExhausted, format!("a {error}"))
+    }
+}
+
+impl From<UnpackError> for Fault {
+    fn from(error: UnpackError) -> Self {
+        match error {
+            UnpackError::TooLarge { .. } => {
+                Self::new(Code::ResourceExhausted, format!("a {error}"))
+            }
+            UnpackError::Broken { .. } => {
+                Self::new(Code::Internal, "the answer cannot be read").with_source(error)
+            }
+        }
     }
 }
 

@@ -102,8 +102,13 @@ impl Flight {
         share.begin();
         let now = Instant::now();
         let Begun { times, inbound } = match begun {
-            None => share.stack().begin(call, now)?,
             Some(begun) => begun,
+            None if share.stack().awaits_config() => {
+                let Begun { times, inbound } = share.stack().await_config(call, now)?;
+                self.cool_for(inbound, times, Standing::Config(body));
+                return Ok(());
+            }
+            None => share.stack().begin(call, now)?,
         };
         share.pass(now)?;
         if inbound.is_some() || hedge_policy(call).is_some() {
@@ -119,7 +124,7 @@ impl Flight {
                 }
             }
         }
-        let (mut outgoing, stream) = Outgoing::read(body, call.max_request_bytes(), share, cx)?;
+        let (mut outgoing, stream) = Outgoing::read(body, call, share, cx)?;
         check_runtime(stream.as_ref())?;
         let take = |live: &_, stream| send(live, call, &times, 0, now, outgoing.payload(stream));
         match share.stack().pool.offer(&call.info(), now, stream, take) {
@@ -157,22 +162,17 @@ impl Flight {
             return Poll::Ready(Some(self.fail(&progress, failure)));
         };
         let failed = match result {
-            Ok(mut response) => {
-                match away
-                    .ticket
-                    .check(&mut response, own.call.max_message_bytes())
-                {
-                    Ok(Answer::Ok(data)) => {
-                        let ended = Ended::Status(Code::Ok);
-                        away.ticket.note(ended, away.exchange.ended_at());
-                        own.share.note(ended);
-                        self.end();
-                        return Poll::Ready(Some(Ok(response.map(|_| Body::ok(data)))));
-                    }
-                    Ok(answer) => Ok((response, answer)),
-                    Err(failure) => Err(CallFailure::Judged(failure)),
+            Ok(mut response) => match away.ticket.check(&mut response, &own.call) {
+                Ok(Answer::Ok(data)) => {
+                    let ended = Ended::Status(Code::Ok);
+                    away.ticket.note(ended, away.exchange.ended_at());
+                    own.share.note(ended);
+                    self.end();
+                    return Poll::Ready(Some(Ok(response.map(|_| Body::ok(data)))));
                 }
-            }
+                Ok(answer) => Ok((response, answer)),
+                Err(failure) => Err(CallFailure::Judged(failure)),
+            },
             Err(error) => Err(CallFailure::Transport(error)),
         };
         Poll::Ready(self.settle(failed))
@@ -302,7 +302,7 @@ pub(crate) fn deliver(
             share.end(ended);
             response.map(|_| Body::empty())
         }
-        Answer::Open(doubtful) => {
+        Answer::Open(doubtful, unpacking) => {
             ticket.begins_to_answer();
             let whole = times.whole;
             let is_same = |timer: &Timer| whole.is_some_and(|whole| timer.at == whole.at);
@@ -321,6 +321,7 @@ pub(crate) fn deliver(
             let ending = Ending { share, ticket };
             let (head, body) = response.into_parts();
             let body = ResponseBody::new(doubtful, body, limit, timer, origin);
+            let body = body.unpacked(unpacking);
             let body = CallEnd::new(&head.headers, body, ending);
             http::Response::from_parts(head, Body::new(body))
         }

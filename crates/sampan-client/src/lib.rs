@@ -10,6 +10,7 @@ mod call;
 mod channel;
 mod cold;
 pub mod compat;
+mod compressed;
 mod config;
 mod deadline;
 mod dispatch;
@@ -23,7 +24,7 @@ mod latency;
 mod outbound;
 pub mod policy;
 mod pool;
-mod resolve;
+pub mod resolve;
 mod response;
 mod retry;
 mod route;
@@ -39,7 +40,7 @@ pub use balance::Balance;
 pub use channel::{Channel, ChannelBuilder, ResponseFuture};
 pub use endpoint::EndpointSnapshot;
 pub use error::Error;
-pub use sampan_middleware::overload;
+pub use sampan_middleware::{compression, overload};
 pub use sampan_transport::{
     Certificate, ClientHttp2Settings, ClientTls, Identity, TcpKeepalive, TcpSettings,
 };

@@ -4,6 +4,7 @@
 use crate::error::BoxError;
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
+use sampan_middleware::compression::{Packing, while_packing};
 use sampan_wire::frame::{FrameError, LengthCheck};
 use std::{
     collections::VecDeque,
@@ -28,6 +29,7 @@ pub(crate) struct Streamed {
     rest: tonic::body::Body,
     failure: StreamFailure,
     lengths: LengthCheck,
+    packing: Option<Box<Packing>>,
 }
 
 /// The caller's own failure to produce its request stream, once there is one.
@@ -75,6 +77,7 @@ impl Outbound {
             rest: body,
             failure: StreamFailure::default(),
             lengths: LengthCheck::new(max_message_bytes.unwrap_or(usize::MAX)),
+            packing: None,
         }))
     }
 }
@@ -84,6 +87,11 @@ impl Outbound {
 impl Streamed {
     pub(crate) fn failure(&self) -> StreamFailure {
         Arc::clone(&self.failure)
+    }
+
+    /// Compresses its messages.
+    pub(crate) fn pack(&mut self, packing: Packing) {
+        self.packing = Some(Box::new(packing));
     }
 }
 
@@ -96,6 +104,40 @@ impl http_body::Body for Streamed {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.get_mut();
+        if this.packing.is_none() {
+            return this.poll_plain(cx);
+        }
+        loop {
+            let frame = ready!(while_packing(|| this.poll_plain(cx)));
+            let Some(packing) = &mut this.packing else {
+                return Poll::Ready(frame);
+            };
+            let data = match frame.map(|frame| frame.map(Frame::into_data)) {
+                Some(Ok(Ok(data))) => packing.pack(data),
+                // gRPC requests have no trailers.
+                Some(Ok(Err(_))) => continue,
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => return Poll::Ready(None),
+            };
+            if !data.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::data(data))));
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.read.is_empty() && self.rest.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
+    }
+}
+
+impl Streamed {
+    /// What its caller gives, checked.
+    fn poll_plain(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = self;
         let frame = match this.read.pop_front() {
             Some(data) => Some(Ok(Frame::data(data))),
             None => ready!(Pin::new(&mut this.rest).poll_frame(cx)),
@@ -115,14 +157,6 @@ impl http_body::Body for Streamed {
                 status.into()
             })
         }))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.read.is_empty() && self.rest.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::default()
     }
 }
 

@@ -13,8 +13,10 @@ mod circuit;
 mod hedge;
 mod retry_budget;
 mod table;
+mod told;
 
 pub use circuit::{CircuitBreaker, CircuitLimits, CircuitOpen, Entered, Load};
 pub use hedge::{AttemptSet, HedgeOutcome, HedgeStep, HedgeVerdict, Hedging, Pushback};
 pub use retry_budget::{RetryBudget, RetryBudgetSettings};
 pub(crate) use table::PolicyTable;
+pub(crate) use told::ToldConfig;

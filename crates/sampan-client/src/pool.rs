@@ -17,22 +17,24 @@ mod source;
 mod view;
 
 pub(crate) use offer::NoEndpoint;
-pub(crate) use source::{Changing, PlaceChange, Source};
+pub(crate) use source::{PlaceChange, Source};
 
 use crate::{
     EndpointSnapshot, Error,
     balance::{Balancing, Keeper},
-    endpoint::Live,
+    endpoint::{Endpoint, Live},
+    policy::ToldConfig,
 };
 use arc_swap::ArcSwap;
 use chooser::Seen;
 use driver::Driver;
 use endpoints::Endpoints;
+use sampan_wire::service_config::ServiceConfig;
 use shard::{KeeperGuard, Local, Shard};
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
@@ -44,11 +46,23 @@ use tokio::{
 };
 use view::View;
 
+/// What a channel says of its endpoints.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PoolSettings {
+    /// Where the channel itself is.
+    pub(crate) zone: Option<Arc<str>>,
+    /// The builder says how to balance, whatever a service config says.
+    pub(crate) is_balancing_fixed: bool,
+}
+
 /// The endpoints of a channel.
 pub(crate) struct Pool {
     /// For messages: what the channel was dialled by.
     name: String,
-    keeper: Keeper,
+    settings: PoolSettings,
+    keeper: ArcSwap<Keeper>,
+    /// Where the resolver may tell of another service config.
+    told: OnceLock<Arc<ToldConfig>>,
     /// One for each runtime that calls.
     views: ArcSwap<Vec<View>>,
     /// Tells waiting calls that the views are others.
@@ -76,10 +90,17 @@ struct State {
 // === impl Pool ===
 
 impl Pool {
-    pub(crate) fn new(name: String, source: Source, balancing: Balancing) -> Self {
+    pub(crate) fn new(
+        name: String,
+        source: Source,
+        balancing: Balancing,
+        settings: PoolSettings,
+    ) -> Self {
         Self {
             name,
-            keeper: Keeper::new(balancing),
+            settings,
+            keeper: ArcSwap::from_pointee(Keeper::new(balancing)),
+            told: OnceLock::new(),
             views: ArcSwap::default(),
             changed: watch::Sender::new(()),
             waits: AtomicU64::new(0),
@@ -110,6 +131,28 @@ impl Pool {
             driver.abort();
         }
         self.update(State::clear);
+    }
+
+    /// The resolver may tell of another service config than this channel has.
+    pub(crate) fn follow_config(&self, told: Arc<ToldConfig>) {
+        // Once: a channel has one stack.
+        let _ = self.told.set(told);
+    }
+
+    /// The resolver has answered, with this service config or none.
+    fn hear_config(&self, config: Option<Arc<ServiceConfig>>) {
+        let Some(told) = self.told.get() else {
+            return;
+        };
+        let Some(config) = told.tell(config) else {
+            return;
+        };
+        if !self.settings.is_balancing_fixed {
+            let balancing = config.balance().map(Balancing::from).unwrap_or_default();
+            self.keeper.store(Arc::new(Keeper::new(balancing)));
+            // What is known of endpoints is of use to the policy it was learnt for alone.
+            self.update(|state| state.endpoints.forget());
+        }
     }
 
     /// Starts what is missing for calls of this runtime.
@@ -188,6 +231,14 @@ impl Pool {
         });
     }
 
+    /// Somebody calls, however far the call comes.
+    pub(crate) fn is_needed(self: &Arc<Self>) {
+        self.waits.fetch_add(1, Ordering::Relaxed);
+        if self.is_asleep.load(Ordering::Relaxed) {
+            self.rouse();
+        }
+    }
+
     fn rouse(self: &Arc<Self>) {
         self.wake();
         if let Ok(runtime) = Handle::try_current() {
@@ -202,7 +253,7 @@ impl Pool {
 
     /// Looks who is to be taken out or let in again, and whose load has changed.
     fn tick(&self, now: Instant) {
-        if self.keeper.tick(now.into_std()) {
+        if self.keeper.load().tick(now.into_std()) {
             self.show(true, |_| ());
         }
     }
@@ -215,6 +266,7 @@ impl Pool {
     fn show<R>(&self, are_pickers_due: bool, change: impl FnOnce(&mut State) -> R) -> R {
         let mut state = self.lock();
         let result = change(&mut state);
+        let keeper = self.keeper.load();
         let State {
             endpoints,
             shards,
@@ -223,12 +275,12 @@ impl Pool {
         } = &mut *state;
         let members = endpoints.members(shards);
         if seen.has_changed(&members) {
-            self.keeper.follow(&members);
+            keeper.follow(&members);
         }
         let unresolved = endpoints.failure();
         let views = shards
             .iter_mut()
-            .map(|shard| shard.view(&self.name, unresolved, &self.keeper, are_pickers_due))
+            .map(|shard| shard.view(&self.name, unresolved, &keeper, are_pickers_due))
             .collect();
         let old = self.views.swap(Arc::new(views));
         drop(state);
@@ -261,6 +313,19 @@ impl State {
             }
             !ends
         });
+    }
+
+    /// Takes endpoints out; calls under way finish.
+    fn remove(&mut self, gone: &[Arc<Endpoint>], pool: &Arc<Pool>) {
+        if gone.is_empty() {
+            return;
+        }
+        for endpoint in gone {
+            self.endpoints.remove(endpoint);
+        }
+        for shard in &mut self.shards {
+            shard.follow(pool, &self.endpoints);
+        }
     }
 
     fn clear(&mut self) {

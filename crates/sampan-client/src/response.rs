@@ -5,6 +5,8 @@
 //! here.
 
 use crate::{
+    call::Call,
+    compressed::Unpacking,
     endpoint::{Live, has_come},
     failure::{Failure, Fault, Scene},
     timers::Timer,
@@ -16,6 +18,7 @@ use base64::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_TYPE, uri::PathAndQuery};
 use http_body::{Body as _, Frame, SizeHint};
+use sampan_middleware::compression::ENCODING;
 use sampan_transport::{Incoming, ResetReason};
 use sampan_wire::{Code as WireCode, frame::LengthCheck};
 use std::{
@@ -42,7 +45,7 @@ pub(crate) enum Answer {
     /// A status, and nothing else.
     Status,
     /// There is more to come. What the head says of the end holds only if nothing comes.
-    Open(Option<Box<HeaderMap>>),
+    Open(Option<Box<HeaderMap>>, Option<Box<Unpacking>>),
 }
 
 /// A response body that ends with a valid status, in its trailers or as an error, and with its
@@ -54,6 +57,7 @@ pub(crate) struct ResponseBody {
     lengths: LengthCheck,
     deadline: Option<Timer>,
     call: CallRef,
+    unpacking: Option<Box<Unpacking>>,
 }
 
 /// Where a response comes from, for the messages of its failures.
@@ -72,17 +76,19 @@ pub(crate) struct CallRef {
 /// When it is no gRPC response, an HTTP error of something in between, or too long.
 pub(crate) fn check(
     response: &mut http::Response<Incoming>,
-    limit: Option<usize>,
+    call: &Call,
+    live: &Live,
 ) -> Result<Answer, Failure> {
     let headers = response.headers();
     // Most have a content-type and nothing else.
-    let (is_grpc, is_over) = match headers.iter().next() {
+    let (is_grpc, is_over, is_packed) = match headers.iter().next() {
         Some((name, value)) if headers.len() == 1 && *name == CONTENT_TYPE => {
-            (is_grpc(value), false)
+            (is_grpc(value), false, false)
         }
         _ => (
             headers.get(CONTENT_TYPE).is_some_and(is_grpc),
             headers.contains_key(STATUS),
+            headers.contains_key(ENCODING),
         ),
     };
     let mut doubtful = None;
@@ -103,7 +109,12 @@ pub(crate) fn check(
             format!("the answer is no gRPC: {what}"),
         ));
     }
+    if is_packed && let Some(unpacking) = unpacking(response, call, live)? {
+        // One message at a time: what all would become together is anybody's guess.
+        return Ok(Answer::Open(doubtful, Some(Box::new(unpacking))));
+    }
     if let Some(data) = response.body_mut().take_ok() {
+        let limit = call.max_message_bytes();
         return match LengthCheck::new(limit.unwrap_or(usize::MAX)).look(&data) {
             Ok(()) => Ok(Answer::Ok(data)),
             Err(too_long) => Err(Failure::Fault(too_long.into())),
@@ -113,7 +124,25 @@ pub(crate) fn check(
         let what = "the answer has no status";
         return Err(Failure::fault(Code::Internal, what));
     }
-    Ok(Answer::Open(doubtful))
+    Ok(Answer::Open(doubtful, None))
+}
+
+/// What decompresses this answer, where that is for the channel to do: those above see it plain.
+fn unpacking(
+    response: &mut http::Response<Incoming>,
+    call: &Call,
+    live: &Live,
+) -> Result<Option<Unpacking>, Failure> {
+    let Some(name) = response.headers().get(ENCODING) else {
+        return Ok(None);
+    };
+    let Some(unpacking) = call.unpacking(name, live)? else {
+        return Ok(None);
+    };
+    response.headers_mut().remove(ENCODING);
+    let received = unpacking.received.clone();
+    response.extensions_mut().insert(received);
+    Ok(Some(unpacking))
 }
 
 fn http_failure<B>(response: &http::Response<B>) -> Failure {
@@ -168,7 +197,33 @@ impl ResponseBody {
             lengths: LengthCheck::new(limit.unwrap_or(usize::MAX)),
             deadline,
             call,
+            unpacking: None,
         }
+    }
+
+    /// Decompresses what comes.
+    pub(crate) fn unpacked(mut self, unpacking: Option<Box<Unpacking>>) -> Self {
+        self.unpacking = unpacking;
+        self
+    }
+
+    /// The next message that came compressed, or could have.
+    fn next_unpacked(&mut self) -> Option<Result<Frame<Bytes>, Status>> {
+        let unpacking = self.unpacking.as_mut()?;
+        match unpacking.unpacker.next() {
+            Ok(None) => None,
+            Ok(Some(message)) => {
+                unpacking.received.note(message.was_compressed);
+                Some(Ok(Frame::data(message.data)))
+            }
+            Err(error) => self.fail(error.into()),
+        }
+    }
+
+    /// Whether it ends in the middle of a message.
+    fn is_cut(&self) -> bool {
+        let unpacking = self.unpacking.as_ref();
+        unpacking.is_some_and(|unpacking| unpacking.unpacker.is_cut())
     }
 
     fn fail(&mut self, fault: Fault) -> Option<Result<Frame<Bytes>, Status>> {
@@ -188,6 +243,56 @@ impl http_body::Body for ResponseBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = &mut *self;
+        if this.unpacking.is_none() {
+            return this.poll_inner(cx);
+        }
+        loop {
+            if let Some(message) = this.next_unpacked() {
+                return Poll::Ready(Some(message));
+            }
+            let frame = ready!(this.poll_inner(cx));
+            let frame = match frame.map(|frame| frame.map(Frame::into_data)) {
+                Some(Ok(Ok(data))) => {
+                    if let Some(unpacking) = &mut this.unpacking {
+                        unpacking.unpacker.push(data);
+                    }
+                    continue;
+                }
+                Some(Ok(Err(trailers))) => {
+                    if this.is_cut() && trailers.trailers_ref().is_some_and(is_ok) {
+                        let fault = Fault::new(Code::Internal, "the last message is cut short");
+                        return Poll::Ready(this.fail(fault));
+                    }
+                    Some(Ok(trailers))
+                }
+                Some(Err(status)) => Some(Err(status)),
+                None => None,
+            };
+            return Poll::Ready(frame);
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match (&self.body, &self.unpacking) {
+            (Some(body), None) => body.size_hint(),
+            (Some(_), Some(_)) => SizeHint::default(),
+            (None, _) => SizeHint::with_exact(0),
+        }
+    }
+}
+
+fn is_ok(trailers: &HeaderMap) -> bool {
+    trailers.get(STATUS).is_some_and(|status| status == "0")
+}
+
+impl ResponseBody {
+    /// What the connection gives, judged.
+    fn poll_inner(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = self;
         let Some(body) = &mut this.body else {
             return Poll::Ready(None);
         };
@@ -240,17 +345,6 @@ impl http_body::Body for ResponseBody {
             return Poll::Ready(this.fail(too_long.into()));
         }
         Poll::Ready(Some(Ok(frame)))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_none()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match &self.body {
-            Some(body) => body.size_hint(),
-            None => SizeHint::with_exact(0),
-        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! A place to connect to, and how one speaks to it.
 
-use crate::{Error, balance::Nearness, error::BoxError};
+use crate::{Error, balance::Nearness, error::BoxError, resolve::Traits};
 use sampan_transport::{Address, ConnectError, ConnectSettings, Connection, RouteHead};
 use std::{
     fmt,
@@ -15,6 +15,15 @@ use std::{
 pub(crate) struct Site {
     pub(crate) address: Address,
     pub(crate) route: Arc<Route>,
+}
+
+/// A site as a resolver found it.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    pub(crate) site: Site,
+    pub(crate) traits: Arc<Traits>,
+    /// Its place has no address any more: it is used until it fails.
+    pub(crate) is_gone: bool,
 }
 
 /// What all addresses of one place have in common.
@@ -62,6 +71,11 @@ impl Site {
             Address::Tcp(address) if address.ip().to_canonical().is_loopback() => Nearness::Host,
             Address::Tcp(_) => Nearness::Elsewhere,
         }
+    }
+
+    /// Whether it surely lies on this host.
+    pub(crate) fn is_same_host(&self) -> bool {
+        self.nearness() == Nearness::Host
     }
 
     /// Whether it lies on this host or in a private network.

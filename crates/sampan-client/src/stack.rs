@@ -8,13 +8,15 @@ use crate::{
     failure::{Failure, Fault},
     gate::Gate,
     outbound::{Outbound, StreamFailure, Streamed},
-    policy::{PolicyTable, RetryBudget},
+    policy::{PolicyTable, RetryBudget, ToldConfig},
     pool::Pool,
     retry::{ReplayBudget, Throttle, ThrottleSettings},
     share::Share,
     snapshot::Counters,
 };
 use bytes::Bytes;
+use http::HeaderName;
+use sampan_middleware::compression::ShrinkageTable;
 use sampan_transport::Payload;
 use sampan_wire::frame::LengthCheck;
 use sampan_wire::policy::{CallPolicy, Declared, EffectivePolicy, Method, Sayings};
@@ -37,6 +39,7 @@ use tokio::{sync::Semaphore, time::Instant};
 /// | its turn, where calls are limited | above retries: a call that is tried again is one call |
 /// | its body is read | above retries: what is whole can be sent again |
 /// | an endpoint is picked | below retries: each attempt takes one anew |
+/// | its messages are compressed | once it is known how far they go; what is kept is plain |
 /// | a connection takes it | of those that the endpoint has on this runtime |
 /// | the response is checked | before retries judge it, and before any other code sees it |
 ///
@@ -45,7 +48,7 @@ use tokio::{sync::Semaphore, time::Instant};
 #[derive(Debug)]
 pub(crate) struct Stack {
     pub(crate) counters: Counters,
-    pub(crate) throttle: Throttle,
+    pub(crate) throttle: Arc<Throttle>,
     pub(crate) replay: ReplayBudget,
     pub(crate) turns: Option<Arc<Semaphore>>,
     pub(crate) pool: Arc<Pool>,
@@ -53,9 +56,12 @@ pub(crate) struct Stack {
     pub(crate) max_message_bytes: Option<usize>,
     deadlines: DeadlinePolicy,
     policies: Option<PolicyTable>,
+    /// In place of `policies` where a resolver tells of them.
+    told: Option<Arc<ToldConfig>>,
     pub(crate) gate: Option<Box<Gate>>,
     pub(crate) cache: Option<Cache>,
     budget: Mutex<RetryBudget>,
+    shrinkage: Arc<ShrinkageTable>,
 }
 
 /// A body on its way out, and what is needed to send it again or to tell why it failed.
@@ -74,6 +80,8 @@ pub(crate) enum RequestBody {
     Unread(tonic::body::Body),
 }
 
+const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+
 // === impl Stack ===
 
 impl Stack {
@@ -81,10 +89,27 @@ impl Stack {
         let turns = settings.max_concurrent_calls;
         let told = settings.service_config.retry_throttling();
         let throttle = settings.throttle.or(told.map(ThrottleSettings::from));
-        let throttle = throttle.unwrap_or_default();
+        let policy = match settings.compression {
+            Some(compression) if settings.policy.compression().is_none() => {
+                settings.policy.with_compression(compression)
+            }
+            _ => settings.policy,
+        };
+        let throttle = Arc::new(Throttle::new(throttle.unwrap_or_default()));
+        let told = settings.follows_resolver.then(|| {
+            let of_config = settings.throttle.is_none().then(|| Arc::clone(&throttle));
+            let given = settings.service_config.clone();
+            let told = Arc::new(ToldConfig::new(policy, given, of_config));
+            pool.follow_config(Arc::clone(&told));
+            told
+        });
+        let policies = match &told {
+            Some(_) => None,
+            None => PolicyTable::new(policy, settings.service_config),
+        };
         Self {
             counters: Counters::default(),
-            throttle: Throttle::new(throttle),
+            throttle,
             replay: ReplayBudget::default(),
             turns: turns.map(|most| Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)))),
             pool,
@@ -94,10 +119,12 @@ impl Stack {
                 limit: settings.deadline,
                 response: settings.response_timeout,
             },
-            policies: PolicyTable::new(settings.policy, settings.service_config),
+            policies,
+            told,
             gate: Gate::new(&settings.gate, Instant::now()).map(Box::new),
             cache: Cache::new(settings.cache_bytes),
             budget: Mutex::new(RetryBudget::new(Default::default(), Instant::now())),
+            shrinkage: Arc::default(),
         }
     }
 
@@ -105,7 +132,32 @@ impl Stack {
         if let (Some(policies), None) = (&self.policies, &call.policy) {
             call.follow(policies.of(call.method, call.path.as_str()));
         }
+        if let Some(told) = &self.told {
+            // Also calls that fail by it are a reason to look whether it is another.
+            self.pool.is_needed();
+            if let (Some(policies), None) = (told.table(), &call.policy) {
+                call.follow(policies.of(call.method, call.path.as_str()));
+            }
+        }
+        if call.policy.is_some() {
+            call.compress(&self.shrinkage);
+        }
         call.begin(now, &self.deadlines)
+    }
+
+    /// Whether a resolver tells of the policies and has not yet.
+    pub(crate) fn awaits_config(&self) -> bool {
+        self.told.as_ref().is_some_and(|told| !told.is_known())
+    }
+
+    /// What holds for a call while it waits for that; it then [begins](Self::begin).
+    pub(crate) fn await_config(&self, call: &mut Call, now: Instant) -> Result<Begun, Failure> {
+        let asked = call.headers.get(GRPC_TIMEOUT).cloned();
+        let begun = call.begin(now, &self.deadlines)?;
+        if let Some(asked) = asked {
+            call.headers.insert(GRPC_TIMEOUT, asked);
+        }
+        Ok(begun)
     }
 
     /// Whether an attempt beyond the first may be made, which it then takes out of the budget.
@@ -122,7 +174,8 @@ impl Stack {
             Some(method) => Declared::from(method),
             None => Declared::unknown(call.path.as_str()),
         };
-        let policy = match &self.policies {
+        let told = self.told.as_ref().and_then(|told| told.table());
+        let policy = match self.policies.as_ref().or(told.as_deref()) {
             Some(policies) => policies.merge(&declared, Some(own)),
             None => EffectivePolicy::merge(&declared, &Sayings::of_call(own)),
         };
@@ -143,13 +196,20 @@ impl Outgoing {
     /// comes back as a stream.
     pub(crate) fn read<H: Deref<Target: AsRef<Stack>>>(
         body: RequestBody,
-        max_message_bytes: Option<usize>,
+        call: &Call,
         share: &mut Share<H>,
         cx: &mut Context<'_>,
     ) -> Result<(Self, Option<Streamed>), Failure> {
+        let max_message_bytes = call.max_request_bytes();
         let outbound = match body {
             RequestBody::Whole(bytes) => Outbound::Whole(bytes),
-            RequestBody::Unread(body) => Outbound::read(body, max_message_bytes, cx)?,
+            RequestBody::Unread(body) => {
+                let read = || Outbound::read(body, max_message_bytes, cx);
+                match call.compression() {
+                    None => read()?,
+                    Some(compression) => compression.read(read)?,
+                }
+            }
         };
         Ok(match outbound {
             Outbound::Whole(bytes) => {

@@ -4,13 +4,16 @@
 //! |---|---|
 //! | `orders:50051`, `dns:///orders:50051`, `dns:orders:50051` | every address of a name |
 //! | `dns://10.0.0.2:53/orders:50051` | the same, by this name server |
+//! | `dns:///_grpc._tcp.orders` | what its SRV records name: addresses, ports, priorities, weights |
 //! | `10.0.0.7:50051`, `ipv4:10.0.0.7:50051,10.0.0.8:50051`, `ipv6:[::1]:50051` | addresses |
 //! | `static:///a:1,10.0.0.7:2` | several names or addresses |
 //! | `unix:run/orders.sock`, `unix:///run/orders.sock` | a Unix socket |
 //! | `http://orders:50051`, `https://orders` | as `dns:`, without and with TLS; port 80 or 443 |
+//! | `scheme:…` | what was registered for it ([`resolve`](crate::resolve)) |
 //!
 //! Source: gRPC "Name Resolution".
 
+use crate::resolve::{Kind, Registry, TargetName};
 use http::uri::Authority;
 use sampan_transport::Address;
 use sampan_wire::suggest;
@@ -34,9 +37,13 @@ pub(crate) enum Place {
     /// system's.
     Name {
         host: String,
+        /// Where its records have none.
         port: u16,
+        kind: Kind,
         server: Option<SocketAddr>,
     },
+    /// Stands for what a resolver finds that is not built in.
+    Other(TargetName),
 }
 
 /// What a target says about TLS.
@@ -65,6 +72,14 @@ const FOREIGN: [&str; 5] = ["xds", "k8s", "local", "unix-abstract", "vsock"];
 // === impl Target ===
 
 impl Target {
+    /// Reads a target of a scheme that is built in, or that `registry` knows.
+    pub(crate) fn of(text: &str, registry: &Registry) -> Result<Self, InvalidTarget> {
+        Self::read(text, registry).map_err(|reason| InvalidTarget {
+            text: text.to_owned(),
+            reason,
+        })
+    }
+
     /// The text it was read from.
     pub(crate) fn as_str(&self) -> &str {
         &self.text
@@ -83,12 +98,20 @@ impl Target {
         self.security
     }
 
-    fn read(text: &str) -> Result<Self, String> {
+    fn read(text: &str, registry: &Registry) -> Result<Self, String> {
         if text.is_empty() {
             return Err("it is empty; give host:port".to_owned());
         }
         if let Some(odd) = text.chars().find(|c| c.is_whitespace() || c.is_control()) {
             return Err(format!("it contains {odd:?}"));
+        }
+        if let Some(name) = named(text, registry) {
+            return Ok(Self {
+                authority: authority_of(&name),
+                text: text.to_owned(),
+                places: vec![Place::Other(name)],
+                security: Security::Unsaid,
+            });
         }
         let (scheme, rest) = split_scheme(text)?;
         let mut security = Security::Unsaid;
@@ -135,10 +158,7 @@ impl FromStr for Target {
     type Err = InvalidTarget;
 
     fn from_str(text: &str) -> Result<Self, InvalidTarget> {
-        Self::read(text).map_err(|reason| InvalidTarget {
-            text: text.to_owned(),
-            reason,
-        })
+        Self::of(text, &Registry::default())
     }
 }
 
@@ -146,6 +166,19 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
+}
+
+/// A target of a scheme that is not built in.
+fn named(text: &str, registry: &Registry) -> Option<TargetName> {
+    let (scheme, _) = text.split_once(':')?;
+    registry.find(scheme)?;
+    Some(TargetName::new(text, scheme))
+}
+
+/// What a name stands for in a request, if it can stand there.
+fn authority_of(name: &TargetName) -> Authority {
+    let local = Authority::from_static("localhost");
+    name.endpoint().parse().unwrap_or(local)
 }
 
 /// `("dns", "///host:1")` of `dns:///host:1`; a bare `host:1` is `dns`.
@@ -189,7 +222,7 @@ fn read_dns(rest: &str) -> Result<Place, String> {
         .filter(|rest| !rest.starts_with('/'))
         .and_then(|rest| rest.split_once('/'))
     else {
-        return Place::read(after_slashes("dns", rest)?, None);
+        return read_name(after_slashes("dns", rest)?);
     };
     let address = server
         .parse()
@@ -200,14 +233,50 @@ fn read_dns(rest: &str) -> Result<Place, String> {
                  write \"dns:///{name}\""
             )
         })?;
-    Ok(match Place::read(name, None)? {
-        Place::Name { host, port, .. } => Place::Name {
+    Ok(match read_name(name)? {
+        Place::Name {
+            host, port, kind, ..
+        } => Place::Name {
             host,
             port,
+            kind,
             server: Some(address),
         },
-        place @ Place::Address(_) => place,
+        place => place,
     })
+}
+
+/// `host:port`, or `_service._protocol.host`.
+fn read_name(text: &str) -> Result<Place, String> {
+    if service_host(text).is_none() {
+        return Place::read(text, None);
+    }
+    if text.contains(':') {
+        return Err(format!(
+            "\"{text}\" has a port, and SRV records name their own"
+        ));
+    }
+    // The port is not looked at.
+    let place = Place::read(text, Some(443))?;
+    Ok(match place {
+        Place::Name {
+            host, port, server, ..
+        } => Place::Name {
+            host,
+            port,
+            kind: Kind::Service,
+            server,
+        },
+        place => place,
+    })
+}
+
+/// `orders` of `_grpc._tcp.orders`, whose addresses SRV records name.
+fn service_host(text: &str) -> Option<&str> {
+    let mut labels = text.splitn(3, '.');
+    let (service, protocol) = (labels.next()?, labels.next()?);
+    let is_service = service.starts_with('_') && protocol.starts_with('_');
+    labels.next().filter(|host| is_service && !host.is_empty())
 }
 
 fn read_list(
@@ -301,6 +370,7 @@ impl Place {
         Ok(Self::Name {
             host: host.to_owned(),
             port,
+            kind: Kind::Addresses,
             server: None,
         })
     }
@@ -316,7 +386,16 @@ impl Place {
         match self {
             Self::Address(Address::Tcp(address)) => address.to_string(),
             Self::Address(Address::Unix(_)) => "localhost".to_owned(),
+            Self::Name {
+                host,
+                kind: Kind::Service,
+                ..
+            } => {
+                let host = service_host(host).unwrap_or(host);
+                host.strip_suffix('.').unwrap_or(host).to_owned()
+            }
             Self::Name { host, port, .. } => format!("{host}:{port}"),
+            Self::Other(name) => authority_of(name).to_string(),
         }
     }
 }
@@ -330,6 +409,7 @@ mod tests {
         Place::Name {
             host: host.to_owned(),
             port,
+            kind: Kind::Addresses,
             server: None,
         }
     }
@@ -358,6 +438,15 @@ mod tests {
             ("unix:run/a.sock", vec![address("unix:run/a.sock")]),
             ("unix:/run/a.sock", vec![address("unix:/run/a.sock")]),
             ("unix:///run/a.sock", vec![address("unix:/run/a.sock")]),
+            (
+                "dns:///_grpc._tcp.orders.",
+                vec![Place::Name {
+                    host: "_grpc._tcp.orders.".to_owned(),
+                    port: 443,
+                    kind: Kind::Service,
+                    server: None,
+                }],
+            ),
             ("http://orders:50051", vec![name("orders", 50051)]),
             ("http://[::1]:50051/", vec![address("[::1]:50051")]),
             ("http://127.0.0.1", vec![address("127.0.0.1:80")]),
@@ -384,6 +473,7 @@ mod tests {
                 [Place::Name {
                     host,
                     port: 1,
+                    kind: Kind::Addresses,
                     server
                 }]
             );
@@ -395,6 +485,7 @@ mod tests {
         let read = |text: &str| text.parse::<Target>().unwrap();
         assert_eq!(read("dns:///orders:50051").authority(), "orders:50051");
         assert_eq!(read("static:///a:1,b:2").authority(), "a:1");
+        assert_eq!(read("dns:///_grpc._tcp.a.b.").authority(), "a.b");
         assert_eq!(read("unix:/run/a.sock").authority(), "localhost");
         assert_eq!(read("https://[::1]").authority(), "[::1]:443");
         assert_eq!(read("https://a").security(), Security::Tls);
@@ -412,6 +503,7 @@ mod tests {
             ("static://a:1", "write \"static:///a:1\""),
             ("dsn:///orders:1", "did you mean \"dns:\"?"),
             ("htpps://orders", "did you mean \"https:\"?"),
+            ("_grpc._tcp.orders:1", "SRV records name their own"),
             ("xds:///orders", "\"xds\" targets are not supported"),
             ("orders:http", "\"http\" is no port"),
             ("orders:70000", "\"70000\" is no port"),

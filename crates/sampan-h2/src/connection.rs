@@ -14,7 +14,7 @@ use self::data::{Arriving, wanted};
 use crate::{
     Event, Key, Output, Reason, Role, Settings,
     frame::{self, HEADER_LEN, PREFACE},
-    head::{RequestHead, ResponseHead, Trailers},
+    head::{LatestAuthority, RequestHead, ResponseHead, Trailers},
     hpack::{Decoder, Encoder},
     limits::{IdleFrames, PingStrikes, ResetBucket},
     memo::{BlockMemo, RequestMemo, ResponseMemo},
@@ -37,6 +37,7 @@ pub struct Connection<T> {
     decoder: Decoder,
     encoder: Encoder,
     request_heads: BlockMemo<RequestHead>,
+    latest_authority: LatestAuthority,
     answer_heads: BlockMemo<ResponseHead>,
     trailers: BlockMemo<Trailers>,
     requests: RequestMemo,
@@ -129,6 +130,7 @@ impl<T: Default> Connection<T> {
             decoder: Decoder::new(TABLE_BYTES, settings.max_header_list_bytes as usize),
             encoder: Encoder::new(),
             request_heads: BlockMemo::default(),
+            latest_authority: None,
             answer_heads: BlockMemo::default(),
             trailers: BlockMemo::default(),
             requests: RequestMemo::default(),
@@ -334,6 +336,8 @@ impl<T: Default> Connection<T> {
         self.output.release();
         self.scratch = Vec::new();
         self.request_heads = BlockMemo::default();
+        self.latest_authority = None;
+        self.decoder.trim();
         self.answer_heads = BlockMemo::default();
         self.trailers = BlockMemo::default();
         self.requests = RequestMemo::default();

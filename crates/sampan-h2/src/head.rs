@@ -40,8 +40,14 @@ pub(crate) struct Malformed;
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
+/// The authority of a connection's latest request: nearly always that of the next.
+pub(crate) type LatestAuthority = Option<(HeaderValue, uri::Authority)>;
+
 /// Source: RFC 9113, 8.3.1.
-pub(crate) fn request(decoded: Decoded) -> Result<RequestHead, Malformed> {
+pub(crate) fn request(
+    decoded: Decoded,
+    latest: &mut LatestAuthority,
+) -> Result<RequestHead, Malformed> {
     let Decoded {
         pseudo,
         mut fields,
@@ -67,7 +73,13 @@ pub(crate) fn request(decoded: Decoded) -> Result<RequestHead, Malformed> {
     if let Some(text) = pseudo.authority {
         // What gRPC's C core says for a Unix socket is no authority of a URI. It is kept where
         // HTTP/1 has it.
-        match (uri::Authority::try_from(text.as_bytes()), known(&scheme)) {
+        let parsed = match latest {
+            Some((latest, authority)) if *latest == text => Ok(authority.clone()),
+            _ => uri::Authority::try_from(text.as_bytes()).inspect(|authority| {
+                *latest = Some((text.clone(), authority.clone()));
+            }),
+        };
+        match (parsed, known(&scheme)) {
             (Ok(authority), Some(scheme)) => {
                 parts.authority = Some(authority);
                 parts.scheme = Some(scheme);

@@ -115,3 +115,12 @@ pub enum Path {
     /// A valid field value that is no such path: empty, without `/`, with a fragment, too long.
     Raw(HeaderValue),
 }
+
+impl Path {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Parsed(path) => path.as_str().len(),
+            Self::Raw(value) => value.len(),
+        }
+    }
+}

@@ -365,3 +365,24 @@ fn a_long_value_that_comes_again_reads_the_same_in_every_field() {
         assert!(decoded.fields["authorization"].is_sensitive());
     }
 }
+
+#[test]
+fn a_path_that_comes_again_reads_the_same() {
+    let mut decoder = decoder();
+    let paths = [
+        "/orders.v1.Orders/Get",
+        "/orders.v1.Orders/Set",
+        "*",
+        "no path",
+    ];
+    for path in paths.into_iter().flat_map(|path| [path; 4]).chain(paths) {
+        let decoded = decoder.decode(&encoded(&[(":path", path)])).unwrap();
+        assert_eq!(decoded.list_bytes, 5 + path.len() + 32);
+        match decoded.pseudo.path.unwrap() {
+            Path::Parsed(parsed) => assert_eq!(parsed.as_str(), path),
+            Path::Raw(raw) => assert_eq!(raw, path),
+        }
+        let block = encoded(&[(":path", path), (":path", path)]);
+        assert!(decoder.decode(&block).unwrap().flaw.is_some(), "twice");
+    }
+}

@@ -13,7 +13,7 @@
 //! | a request that was reset | a proper end of its stream | UNAVAILABLE |
 //! | an error that is no status | UNKNOWN | INTERNAL |
 //!
-//! Compression by the stub, codecs of users and calls with a `CancellationHandle` go through
+//! Compression that a stub or a service was told to do itself, codecs of users and calls with a `CancellationHandle` go through
 //! tonic's `Grpc`, with the same edges rounded off around it.
 
 pub mod client;

@@ -2,6 +2,7 @@
 
 mod body;
 mod call_end;
+pub mod compression;
 pub mod context;
 pub mod deadline;
 pub mod glue;

@@ -5,6 +5,7 @@ mod value;
 
 use crate::{loads::LoadReporting, secure::Secure};
 use sampan_container::{Grant, Plan};
+use sampan_middleware::compression::Compression;
 use sampan_transport::{Address, ListenSettings, MemoryBudget, ServeSettings};
 use std::{fmt, net::TcpListener, sync::Arc, time::Duration};
 
@@ -24,6 +25,7 @@ pub(crate) struct Config {
     pub(crate) longest_call: Option<Duration>,
     /// None: nobody is told of the load.
     pub(crate) load_reports: Option<LoadReporting>,
+    pub(crate) compression: Option<Compression>,
     pub(crate) sockets: ListenSettings,
     pub(crate) connections: ServeSettings,
     pub(crate) tls: Option<Arc<dyn Secure>>,
@@ -175,6 +177,7 @@ impl Default for Config {
             workers: None,
             longest_call: None,
             load_reports: None,
+            compression: None,
             sockets: ListenSettings::default(),
             connections: ServeSettings {
                 receive_budget: receive_budget(granted),

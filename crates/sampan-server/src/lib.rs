@@ -20,6 +20,7 @@
 mod answer;
 mod bound;
 pub mod compat;
+mod compressed;
 mod config;
 mod drain;
 mod error;
@@ -43,6 +44,7 @@ pub use loads::{CallMetricsRecorder, LoadReporting, ServerMetricsRecorder};
 pub use request::RequestExt;
 pub use router::{RouteFuture, Routes, RoutesFuture};
 pub use run::{run, run_with};
+pub use sampan_middleware::compression;
 pub use sampan_transport::{
     Certificate, Http2Settings, Identity, ServerTls, ServerTlsError, ServerTlsSettings,
 };

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body as HttpBody;
 use prometheus_client::registry::Registry;
-use sampan_middleware::metrics::ServerMetrics;
+use sampan_middleware::{compression::Compression, metrics::ServerMetrics};
 use sampan_transport::{
     Address, Http2Settings, Incoming, ListenSettings, Listener, Protocols, ServerTlsSettings,
 };
@@ -180,6 +180,21 @@ impl<L> Server<L> {
         self
     }
 
+    /// Compresses answers for callers that take it, and says which compressed requests are
+    /// taken. Answers stay as they are between two ends of one host, when they are shorter than
+    /// 1 KiB, and for methods whose answers do not shrink; a handler leaves one as it is by
+    /// [`Response::disable_compression`](tonic::Response::disable_compression), a stream by
+    /// [`leave_next_plain`](crate::compression::leave_next_plain).
+    ///
+    /// A service of sampan-build takes what this build can read, unless its own
+    /// `accept_compressed` says less; one of tonic-build takes what that says. Its own
+    /// `send_compressed` goes before. Default: no answer is compressed.
+    #[must_use]
+    pub const fn compression(mut self, compression: Compression) -> Self {
+        self.config.compression = Some(compression);
+        self
+    }
+
     /// Connections at once; more are closed as they come. Default: one per 64 KiB of 70 % of
     /// the container's memory limit, at most 10,000.
     #[must_use]
@@ -297,6 +312,7 @@ impl<L> Server<L> {
             longest_call: self.config.longest_call,
             is_strict: true,
             loads: loads.clone(),
+            compression: self.config.compression,
         };
         let metrics = settings.metrics.clone();
         let stack = Calls::new(self.user.layer(self.routes), settings);

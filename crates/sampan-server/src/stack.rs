@@ -8,8 +8,9 @@
 //! 3. The panic guard: above everything that runs code of others.
 //! 4. The deadline: above the user's layers, whose waiting counts as well.
 //! 5. The call's context: above all code of the user that may call on.
-//! 6. The seam: from there on all types are tonic's.
-//! 7. The user's layers, then the routes.
+//! 6. Answers are compressed, where that was asked for: below the metrics, above all that makes them.
+//! 7. The seam: from there on all types are tonic's.
+//! 8. The user's layers, then the routes.
 //!
 //! Why one service and not five layers: what each of them decides is cheap, but each layer moves
 //! the request, the future and the answer once more. What they decide is in sampan-middleware,
@@ -18,6 +19,7 @@
 use crate::{
     BoxError,
     answer::Answer,
+    compressed::{ServerCompression, packed},
     loads::{CallLoad, Loads},
     tonic_seam::{Arriving, SeamFuture, TonicSeam},
 };
@@ -26,6 +28,7 @@ use http::{HeaderValue, Request, Response, StatusCode, header, uri::PathAndQuery
 use http_body::Body as HttpBody;
 use sampan_middleware::{
     Body,
+    compression::{Compression, Packing},
     context::CallScope,
     deadline::{DeadlinePolicy, Limit},
     metrics::{Call, MethodMetrics, ServerMetrics},
@@ -51,6 +54,7 @@ pub(crate) struct StackSettings {
     pub(crate) is_strict: bool,
     /// None: nobody is told of the load.
     pub(crate) loads: Option<Arc<Loads>>,
+    pub(crate) compression: Option<Compression>,
 }
 
 /// Services with everything that goes around them.
@@ -61,6 +65,7 @@ pub(crate) struct Calls<S> {
     latest: Option<(PathAndQuery, MethodMetrics)>,
     deadline: DeadlinePolicy,
     loads: Option<Arc<Loads>>,
+    compression: Option<Arc<ServerCompression>>,
     seam: TonicSeam<S>,
 }
 
@@ -69,6 +74,7 @@ pub(crate) struct CallFuture<S: Service<Request<TonicBody>>> {
     counted: Option<Call>,
     load: Option<Box<CallLoad>>,
     limit: Limit,
+    packing: Option<Box<Packing>>,
     state: State<S>,
     /// Last: calls that the handler made end with it, before what was detached from it hears.
     scope: CallScope,
@@ -90,6 +96,9 @@ impl<S: Clone + 'static> Calls<S> {
             latest: None,
             deadline: DeadlinePolicy::with_longest(settings.longest_call),
             loads: settings.loads,
+            compression: settings
+                .compression
+                .map(|compression| Arc::new(ServerCompression::new(compression))),
             seam: TonicSeam::new(services, settings.is_strict),
         }
     }
@@ -132,20 +141,28 @@ where
             Some(loads) => loads.begin(&mut request, now),
             None => None,
         };
+        let packing = match &self.compression {
+            None => Ok(None),
+            Some(compression) => compression.of(&request),
+        };
         let (limit, state) = match self.deadline.limit(request.headers(), now) {
-            Ok(limit) => {
-                scope = CallScope::new(request.headers(), limit.at());
-                match scope.enter(limit.at(), || guard(|| self.seam.call(request))) {
-                    Some(call) => (limit, State::Called(call)),
-                    None => (limit, State::Refused(panicked())),
+            Ok(limit) => match &packing {
+                Err(refused) => (limit, State::Refused(refused.clone())),
+                Ok(_) => {
+                    scope = CallScope::new(request.headers(), limit.at());
+                    match scope.enter(limit.at(), || guard(|| self.seam.call(request))) {
+                        Some(call) => (limit, State::Called(call)),
+                        None => (limit, State::Refused(panicked())),
+                    }
                 }
-            }
+            },
             Err(status) => (Limit::default(), State::Refused(status)),
         };
         CallFuture {
             counted: Some(counted),
             load,
             limit,
+            packing: packing.ok().flatten(),
             state,
             scope,
         }
@@ -194,7 +211,10 @@ impl<S: Service<Request<TonicBody>>> CallFuture<S> {
     }
 
     fn answer(&mut self, response: Response<Body>) -> Response<Answer> {
-        let (mut head, body) = response.into_parts();
+        let (mut head, mut body) = response.into_parts();
+        if let Some(packing) = self.packing.take() {
+            body = packed(*packing, &mut head, body);
+        }
         let mut counted = self.counted.take();
         if let Some(counted) = &mut counted {
             counted.answered(head.status, &head.headers);
@@ -206,7 +226,14 @@ impl<S: Service<Request<TonicBody>>> CallFuture<S> {
             let content_type = head.headers.entry(header::CONTENT_TYPE);
             content_type.or_insert(HeaderValue::from_static("application/grpc"));
         }
-        let body = Answer::new(&mut head.headers, body, self.limit.take(), counted, load, scope);
+        let body = Answer::new(
+            &mut head.headers,
+            body,
+            self.limit.take(),
+            counted,
+            load,
+            scope,
+        );
         Response::from_parts(head, body)
     }
 }
@@ -258,6 +285,7 @@ mod tests {
             longest_call: None,
             is_strict: true,
             loads: None,
+            compression: None,
         };
         let mut request = Request::post("/a.B/C")
             .header("content-type", "application/grpc")

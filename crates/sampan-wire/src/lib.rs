@@ -2,6 +2,7 @@
 //! what a method's author says about it. No IO, no async, no clock.
 
 pub mod code;
+pub mod compression;
 pub mod copy;
 pub mod frame;
 pub mod metadata;

@@ -32,6 +32,13 @@ pub mod server {
     pub use sampan_server::*;
 }
 
+/// How messages are compressed, and when.
+pub mod compression {
+    pub use sampan_middleware::compression::{
+        Compression, Encoding, Encodings, ReceivedCompression, leave_next_plain,
+    };
+}
+
 /// What .proto files, channels and calls say about calls.
 pub mod policy {
     pub use sampan_wire::{Code, policy::*};

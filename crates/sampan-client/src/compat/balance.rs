@@ -5,7 +5,7 @@ use crate::{
     Channel,
     balance::Balancing,
     config::CallSettings,
-    pool::{Changing, PlaceChange, Source},
+    pool::{PlaceChange, PoolSettings, Source},
 };
 use std::{collections::HashMap, hash::Hash};
 use tokio::sync::mpsc;
@@ -42,8 +42,14 @@ impl Channel {
                 least(calls.max_concurrent_calls, own.max_concurrent_calls);
         }
         let names: Vec<_> = list.iter().map(|one| one.uri().to_string()).collect();
-        let source = Source::Constant(list.iter().map(Endpoint::resolver).collect());
-        Self::new(names.join(", "), source, Balancing::default(), calls)
+        let source = Source::constant(list.iter().map(Endpoint::resolver).collect());
+        Self::new(
+            names.join(", "),
+            source,
+            Balancing::default(),
+            calls,
+            PoolSettings::default(),
+        )
     }
 
     /// A channel that balances calls over the endpoints that the sender tells it of. Calls wait,
@@ -68,9 +74,10 @@ impl Channel {
                 Some((change, (receiver, numbers)))
             },
         );
-        let source = Source::Changing(Changing::new(changes));
+        let source = Source::changing(changes);
         let name = "a set of endpoints".to_owned();
-        let channel = Self::new(name, source, Balancing::default(), CallSettings::default());
+        let (balancing, calls) = (Balancing::default(), CallSettings::default());
+        let channel = Self::new(name, source, balancing, calls, PoolSettings::default());
         (channel, sender)
     }
 }

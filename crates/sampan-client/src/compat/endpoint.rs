@@ -6,8 +6,8 @@ use crate::{
     balance::Balancing,
     config::CallSettings,
     error::BoxError,
-    pool::Source,
-    resolve::Resolver,
+    pool::{PoolSettings, Source},
+    resolve::{Fixed, Registry, Resolver},
     route::RouteSettings,
     site::{ConnectFuture, Connector, Route},
     target::{Place, Security},
@@ -217,8 +217,8 @@ impl Endpoint {
     ///
     /// When a setting is wrong or no endpoint can be reached.
     pub async fn connect(&self) -> Result<Channel, Error> {
-        self.started(self.place()?, self.route(Connector::Sockets)?)
-            .await
+        let route = self.route(Connector::Sockets)?;
+        self.started(resolver_of(&self.place()?, route)?).await
     }
 
     /// A channel that connects when it is first called. What is wrong with its settings is told
@@ -240,7 +240,7 @@ impl Endpoint {
         C::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let route = self.route(self.connector(connector))?;
-        self.started(anywhere(), route).await
+        self.started(anywhere(route)).await
     }
 
     /// A channel whose connection `connector` opens, when it is first called.
@@ -254,7 +254,7 @@ impl Endpoint {
         let route = self
             .route(self.connector(connector))
             .unwrap_or_else(Route::broken);
-        self.channel(Resolver::new(anywhere(), Arc::new(route)))
+        self.channel(anywhere(route))
     }
 
     /// Finds the addresses of this endpoint; of one whose settings are wrong, a place that tells
@@ -263,12 +263,13 @@ impl Endpoint {
         let built = self
             .place()
             .and_then(|place| Ok((place, self.route(Connector::Sockets)?)));
-        let (place, route) = built.unwrap_or_else(|error| (anywhere(), Route::broken(error)));
-        Resolver::new(place, Arc::new(route))
+        built
+            .and_then(|(place, route)| resolver_of(&place, route))
+            .unwrap_or_else(|error| anywhere(Route::broken(error)))
     }
 
-    async fn started(&self, place: Place, route: Route) -> Result<Channel, Error> {
-        let channel = self.channel(Resolver::new(place, Arc::new(route)));
+    async fn started(&self, resolver: Resolver) -> Result<Channel, Error> {
+        let channel = self.channel(resolver);
         channel.connect().await?;
         Ok(channel)
     }
@@ -276,9 +277,10 @@ impl Endpoint {
     fn channel(&self, resolver: Resolver) -> Channel {
         Channel::new(
             self.name(),
-            Source::Constant(vec![resolver]),
+            Source::constant(vec![resolver]),
             Balancing::default(),
             self.calls.clone(),
+            PoolSettings::default(),
         )
     }
 
@@ -408,9 +410,15 @@ impl Route {
     }
 }
 
+fn resolver_of(place: &Place, route: Route) -> Result<Resolver, Error> {
+    Resolver::of_place(place, Arc::new(route), &Registry::default())
+        .map_err(|error| Error::configuration("cannot resolve").with_source(error))
+}
+
 /// An address for those who do not look at it.
-fn anywhere() -> Place {
-    Place::Address(Address::Unix(PathBuf::from("custom")))
+fn anywhere(route: Route) -> Resolver {
+    let nowhere = Fixed::new(Address::Unix(PathBuf::from("custom")));
+    Resolver::new(Arc::new(nowhere), Arc::new(route))
 }
 
 fn invalid_uri(error: impl Into<BoxError>) -> Error {

@@ -1,7 +1,10 @@
 //! Makes pickers anew when what they choose from changes, and not otherwise: some are costly,
 //! and each begins its turns at random.
 
-use crate::balance::{Keeper, Member, Picker, Replica};
+use crate::{
+    balance::{Keeper, Member, Nearness, Picker, Replica},
+    resolve::Attributes,
+};
 use std::{sync::Arc, time::Instant};
 
 /// The picker of one runtime's calls.
@@ -11,10 +14,20 @@ pub(super) struct Chooser {
     picker: Option<Arc<dyn Picker>>,
 }
 
-/// Whom one saw, in that order, and whether they were ready.
+/// Whom one saw, in that order, and what of them policies look at.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
-    list: Vec<(Arc<Replica>, bool)>,
+    list: Vec<Look>,
+}
+
+#[derive(Debug)]
+struct Look {
+    replica: Arc<Replica>,
+    is_ready: bool,
+    weight: u32,
+    priority: u32,
+    nearness: Nearness,
+    attributes: Arc<Attributes>,
 }
 
 // === impl Chooser ===
@@ -44,13 +57,34 @@ impl Seen {
                 .list
                 .iter()
                 .zip(members)
-                .all(|((seen, was_ready), member)| {
-                    Arc::ptr_eq(seen, &member.replica) && *was_ready == member.is_ready
-                });
+                .all(|(seen, one)| seen.is(one));
         if !is_same {
-            let pair = |member: &Member| (Arc::clone(&member.replica), member.is_ready);
-            self.list = members.iter().map(pair).collect();
+            self.list = members.iter().map(Look::at).collect();
         }
         !is_same
+    }
+}
+
+// === impl Look ===
+
+impl Look {
+    fn at(member: &Member) -> Self {
+        Self {
+            replica: Arc::clone(&member.replica),
+            is_ready: member.is_ready,
+            weight: member.weight,
+            priority: member.priority,
+            nearness: member.nearness,
+            attributes: Arc::clone(&member.attributes),
+        }
+    }
+
+    fn is(&self, member: &Member) -> bool {
+        Arc::ptr_eq(&self.replica, &member.replica)
+            && self.is_ready == member.is_ready
+            && self.weight == member.weight
+            && self.priority == member.priority
+            && self.nearness == member.nearness
+            && self.attributes == member.attributes
     }
 }

@@ -4,10 +4,8 @@
 use super::{Pool, Source, State, shard::Shard};
 use crate::{
     backoff::{Backoff, BackoffPolicy},
-    resolve::{Resolve, ResolveError},
-    site::Site,
+    resolve::Why,
 };
-use futures_util::future::join_all;
 use rand::Rng;
 use std::{
     mem,
@@ -21,6 +19,13 @@ const POLL: Duration = Duration::from_secs(5);
 const POLL_JITTER: f64 = 0.1;
 /// Between two lookups when connections are lost.
 const FLOOR: Duration = Duration::from_secs(1);
+/// Between lookups that fail, while there are endpoints from before.
+const AFTER_FAILURES: BackoffPolicy = BackoffPolicy {
+    initial: FLOOR,
+    multiplier: 1.6,
+    max: POLL,
+    jitter: POLL_JITTER,
+};
 /// An unused channel closes its connections after this.
 const IDLE: Duration = Duration::from_secs(300);
 
@@ -28,6 +33,7 @@ pub(super) struct Driver {
     pool: Arc<Pool>,
     source: Source,
     failures: Backoff,
+    why: Why,
     ticked: Instant,
     /// Calls that had waited at the last look.
     seen_waits: u64,
@@ -40,7 +46,8 @@ impl Driver {
         Self {
             pool,
             source,
-            failures: Backoff::new(BackoffPolicy::IN_CLUSTER),
+            failures: Backoff::new(AFTER_FAILURES),
+            why: Why::Time,
             ticked: Instant::now(),
             seen_waits: 0,
         }
@@ -57,29 +64,49 @@ impl Driver {
 
     /// Looks everything up and tells the pool; gives the time until the next lookup.
     async fn resolve(&mut self) -> Duration {
-        let resolvers = self.source.resolvers();
-        let answers = join_all(resolvers.iter().map(Resolve::resolve)).await;
-        let is_first = self.pool.lock().endpoints.list().is_empty();
-        match settle(answers, is_first) {
-            Ok(sites) => {
-                self.failures.reset();
-                let now = Instant::now();
-                let pool = &self.pool;
-                pool.update(|state| {
-                    state.endpoints.replace(sites, &pool.keeper, now);
-                    for shard in &mut state.shards {
-                        shard.follow(pool, &state.endpoints);
-                    }
-                });
-                jittered(POLL)
-            }
-            Err(error) => {
-                tracing::debug!(error = &error as &dyn std::error::Error, "lookup failed");
-                self.pool.update(|state| state.endpoints.unresolved(error));
-                let wait = self.failures.failed(&mut rand::rng());
-                if is_first { wait } else { wait.max(FLOOR) }
+        let why = mem::replace(&mut self.why, Why::Time);
+        let resolution = self.source.resolve(why).await;
+        let pool = &self.pool;
+        match &resolution.failure {
+            None => pool.hear_config(resolution.service_config),
+            // What was told before holds.
+            Some(_) => {
+                if let Some(told) = pool.told.get() {
+                    told.give_up();
+                }
             }
         }
+        let now = Instant::now();
+        let pause = if resolution.failure.is_none() {
+            self.failures.reset();
+            jittered(resolution.valid_for.unwrap_or(POLL).max(FLOOR))
+        } else if resolution.found.is_empty() || resolution.is_partial {
+            // Somebody may wait for it.
+            FLOOR
+        } else {
+            self.failures.failed(&mut rand::rng())
+        };
+        let is_any_known = resolution.failure.is_none() || !resolution.found.is_empty();
+        if let Some(error) = &resolution.failure {
+            tracing::debug!(error = error as &dyn std::error::Error, "lookup failed");
+        }
+        pool.update(|state| {
+            let State {
+                endpoints, shards, ..
+            } = state;
+            if is_any_known {
+                endpoints.replace(resolution.found, &pool.keeper.load(), &pool.settings, now);
+                for shard in &mut *shards {
+                    shard.follow(pool, endpoints);
+                }
+                let failing = endpoints.failing(shards);
+                state.remove(&failing, pool);
+            }
+            if let Some(error) = resolution.failure {
+                state.endpoints.unresolved(error);
+            }
+        });
+        pause
     }
 
     /// Waits for a reason to look again; gives whether the channel is in use.
@@ -90,8 +117,11 @@ impl Driver {
             tokio::select! {
                 () = sleep_until(at) => return self.is_used(),
                 () = self.source.changed() => return true,
-                () = self.pool.lost.notified() => at = at.min(resolved + FLOOR),
-                () = sleep_until(self.ticked + self.pool.keeper.pause()) => {
+                () = self.pool.lost.notified() => {
+                    self.why = Why::Loss;
+                    at = at.min(resolved + FLOOR);
+                }
+                () = sleep_until(self.ticked + self.pool.keeper.load().pause()) => {
                     self.ticked = Instant::now();
                     self.pool.tick(self.ticked);
                 }
@@ -120,7 +150,7 @@ impl Driver {
             tokio::select! {
                 _ = in_use.wait_for(|in_use| *in_use) => return,
                 // Whoever comes next resolves anyway.
-                () = self.source.changed() => {}
+                () = self.source.moved() => {}
                 () = &mut idle, if !is_idle => {
                     is_idle = true;
                     pool.update(State::clear);
@@ -152,35 +182,8 @@ impl Driver {
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        let source = mem::replace(&mut self.source, Source::Constant(Vec::new()));
+        let source = mem::replace(&mut self.source, Source::constant(Vec::new()));
         self.pool.driver_ended(source);
-    }
-}
-
-/// One set of sites from the answers for all places; an error when there is none to use.
-fn settle(
-    answers: Vec<Result<Vec<Site>, ResolveError>>,
-    is_first: bool,
-) -> Result<Vec<Site>, ResolveError> {
-    let mut sites: Vec<Site> = Vec::new();
-    let mut failure = None;
-    for answer in answers {
-        match answer {
-            Ok(found) => {
-                for site in found {
-                    if !sites.contains(&site) {
-                        sites.push(site);
-                    }
-                }
-            }
-            Err(error) => failure = Some(error),
-        }
-    }
-    match failure {
-        // A place that nobody could look up may still have the endpoints that it had: until all
-        // answers are there, only a first set is taken in part.
-        Some(error) if sites.is_empty() || !is_first => Err(error),
-        _ => Ok(sites),
     }
 }
 

@@ -1,13 +1,13 @@
 //! The endpoints of a channel, whatever runtimes are connected to them.
 
-use super::shard::Shard;
+use super::{PoolSettings, member::Member, shard::Shard};
 use crate::{
     ConnectivityState, EndpointSnapshot, Error,
     backoff::BackoffPolicy,
-    balance::{Keeper, Member},
+    balance::{self, Keeper},
     endpoint::Endpoint,
     resolve::ResolveError,
-    site::Site,
+    site::Found,
 };
 use std::{collections::HashSet, sync::Arc};
 use tokio::time::Instant;
@@ -23,20 +23,54 @@ pub(super) struct Endpoints {
 // === impl Endpoints ===
 
 impl Endpoints {
-    /// Takes `sites` as the whole set.
-    pub(super) fn replace(&mut self, sites: Vec<Site>, keeper: &Keeper, now: Instant) {
+    /// Takes `found` as the whole set.
+    pub(super) fn replace(
+        &mut self,
+        found: Vec<Found>,
+        keeper: &Keeper,
+        settings: &PoolSettings,
+        now: Instant,
+    ) {
         self.unresolved = None;
-        let mut sites = some_of(sites, keeper);
-        self.list.retain(|one| sites.contains(&one.site));
-        sites.retain(|site| !self.list.iter().any(|one| one.site == *site));
+        let mut found = some_of(found, keeper);
+        self.list.retain(|one| {
+            let still = found.iter().position(|found| found.site == one.site);
+            if let Some(still) = still {
+                one.learn(found.swap_remove(still));
+            }
+            still.is_some()
+        });
         let joins_others = !self.list.is_empty();
-        let new = sites.into_iter().map(|site| {
+        // Whoever has no address any more is not begun with.
+        let new = found.into_iter().filter(|found| !found.is_gone);
+        let new = new.map(|found| {
             let replica = keeper.replica(now.into_std());
-            Arc::new(Endpoint::new(site, replica, joins_others, now))
+            let zone = settings.zone.clone();
+            Arc::new(Endpoint::new(found, replica, zone, joins_others, now))
         });
         self.list.extend(new);
         self.list
             .sort_by(|a, b| a.site.address.cmp(&b.site.address));
+    }
+
+    /// Those whose names have no address any more, and that cannot be connected to.
+    pub(super) fn failing(&self, shards: &[Shard]) -> Vec<Arc<Endpoint>> {
+        let members = || shards.iter().flat_map(Shard::members);
+        let is_failing = |one: &&Arc<Endpoint>| {
+            let mut of_it = members().filter(|member| Arc::ptr_eq(&member.endpoint, one));
+            one.is_gone() && of_it.any(Member::is_failing)
+        };
+        self.list.iter().filter(is_failing).cloned().collect()
+    }
+
+    /// All are to be known anew.
+    pub(super) fn forget(&mut self) {
+        self.list.clear();
+    }
+
+    /// Takes one out.
+    pub(super) fn remove(&mut self, endpoint: &Arc<Endpoint>) {
+        self.list.retain(|one| !Arc::ptr_eq(one, endpoint));
     }
 
     /// No endpoint is known, for this reason. Endpoints that are known stay.
@@ -77,7 +111,7 @@ impl Endpoints {
     }
 
     /// What balancing sees of all.
-    pub(super) fn members(&self, shards: &[Shard]) -> Vec<Member> {
+    pub(super) fn members(&self, shards: &[Shard]) -> Vec<balance::Member> {
         let shards = shards.iter().flat_map(Shard::members);
         let ready: HashSet<_> = shards
             .filter(|member| !member.lives.is_empty())
@@ -107,16 +141,17 @@ impl Endpoints {
 }
 
 /// Those that this channel uses.
-fn some_of(sites: Vec<Site>, keeper: &Keeper) -> Vec<Site> {
+fn some_of(found: Vec<Found>, keeper: &Keeper) -> Vec<Found> {
     let Some(subset) = keeper.subset() else {
-        return sites;
+        return found;
     };
-    let addresses: Vec<_> = sites.iter().map(|site| site.address.to_string()).collect();
+    let addresses = found.iter().map(|found| found.site.address.to_string());
+    let addresses: Vec<_> = addresses.collect();
     let chosen = subset.choose(addresses.iter().map(String::as_str));
-    let places = sites.into_iter().enumerate();
+    let places = found.into_iter().enumerate();
     places
         .filter(|(place, _)| chosen.binary_search(place).is_ok())
-        .map(|(_, site)| site)
+        .map(|(_, found)| found)
         .collect()
 }
 

@@ -92,10 +92,7 @@ pub(super) async fn keep_connected(pool: Arc<Pool>, local: Arc<Local>, endpoint:
             Err(error) => {
                 let failure = upkeep.failed(error);
                 was_away = true;
-                upkeep.update(|member| {
-                    member.failure = Some(failure);
-                    member.subchannel.on_failed(&mut rand::rng())
-                })
+                upkeep.lost_hope(failure)
             }
             Ok(connection) => {
                 let since = Instant::now();
@@ -237,6 +234,20 @@ impl Upkeep {
         Error::connect(self.endpoint.label())
             .with_source(error)
             .with_hint(hint)
+    }
+
+    /// Connecting failed: gives how long to wait before the next try. An endpoint that has no
+    /// name any more goes.
+    fn lost_hope(&self, failure: Error) -> Option<Duration> {
+        self.pool.update(|state| {
+            let member = state.shard(&self.local)?.find(&self.endpoint)?;
+            member.failure = Some(failure);
+            let pause = member.subchannel.on_failed(&mut rand::rng());
+            if self.endpoint.is_gone() {
+                state.remove(&[Arc::clone(&self.endpoint)], &self.pool);
+            }
+            Some(pause)
+        })
     }
 
     /// Changes the member, unless it was removed meanwhile.

@@ -70,7 +70,7 @@ impl Pool {
         };
         raise(&view.local.is_used);
         let picked = match &view.picker {
-            Some(picker) if view.ready.len() > 1 || self.keeper.is_asked_always() => {
+            Some(picker) if view.ready.len() > 1 || view.is_asked_always => {
                 picker.pick(now.into_std(), &mut Dice, call)
             }
             Some(_) => Pick::ready(0),
@@ -156,6 +156,25 @@ impl Pool {
                 },
             };
             if has_changed.is_err() {
+                return Err(self.gone().into());
+            }
+        }
+    }
+
+    /// Waits until the resolver has told what holds for calls, or could not.
+    ///
+    /// # Errors
+    ///
+    /// When the channel is gone.
+    pub(crate) async fn configured(self: &Arc<Self>) -> Result<(), NoEndpoint> {
+        let mut changes = self.changed.subscribe();
+        loop {
+            self.waits.fetch_add(1, Ordering::Relaxed);
+            self.start()?;
+            if self.told.get().is_none_or(|told| told.is_known()) {
+                return Ok(());
+            }
+            if changes.changed().await.is_err() {
                 return Err(self.gone().into());
             }
         }

@@ -49,7 +49,7 @@ pub(super) async fn listen(
     local: &Arc<Local>,
     endpoint: &Arc<Endpoint>,
 ) -> Infallible {
-    let Some(interval) = pool.keeper.reports_every() else {
+    let Some(interval) = pool.keeper.load().reports_every() else {
         return pending().await;
     };
     let mut backoff = Backoff::new(BackoffPolicy::FAR);
@@ -68,7 +68,9 @@ pub(super) async fn listen(
         let hear = |report: &LoadReport| {
             backoff.reset();
             let member = endpoint.member(true);
-            pool.keeper.hear(&member, Instant::now().into_std(), report);
+            pool.keeper
+                .load()
+                .hear(&member, Instant::now().into_std(), report);
         };
         let ended = follow(&live, interval, hear).await;
         let label = endpoint.label();

@@ -170,6 +170,7 @@ impl Shard {
             local: Arc::clone(&self.local),
             ready,
             picker,
+            is_asked_always: keeper.is_asked_always(),
             failure,
         }
     }

@@ -13,6 +13,8 @@ pub(super) struct View {
     pub(super) ready: Vec<Ready>,
     /// Chooses among those that are ready; none while none is.
     pub(super) picker: Option<Arc<dyn Picker>>,
+    /// Whether it chooses also where there is one alone.
+    pub(super) is_asked_always: bool,
     /// Why no endpoint can be had, when none can.
     pub(super) failure: Option<Error>,
 }

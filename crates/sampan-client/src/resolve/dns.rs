@@ -1,176 +1,76 @@
 //! A name's addresses, by the hosts file and DNS.
 //!
-//! Nothing is cached and answers' lifetimes are ignored: the channel asks every few seconds, and
-//! Docker's name server says 600 s of what changes at any moment.
+//! | what | how |
+//! |---|---|
+//! | asked again | when an answer's lifetime is over, not before 5 s; 5 s where it comes from Docker (127.0.0.11), whose 600 s mean nothing; at once when a connection is lost, once a second at most |
+//! | `orders` | A and AAAA; by the search list of resolv.conf |
+//! | `orders.default.svc.cluster.local.` | with a dot at its end: as it stands |
+//! | `_grpc._tcp.orders.` | SRV: addresses, ports, priorities and weights; no port in the target |
+//! | NXDOMAIN, no address | what was known is used until it fails |
+//! | SERVFAIL, no answer within 5 s | what was known stays |
+//!
+//! All channels of a process that ask for the same share one answer.
 
-use super::{Resolve, ResolveError};
-use crate::site::{Route, Site};
-use hickory_resolver::{
-    Hosts, Resolver,
-    config::{LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig},
-    net::{NetError, runtime::TokioRuntimeProvider},
-    proto::{
-        op::Query,
-        rr::{Name, RecordType},
+mod question;
+mod shared;
+
+pub(crate) use question::{Kind, Question};
+
+use super::{Resolve, Resolved, ResolvedAddress, Resolving, Why};
+use question::Host;
+use shared::Shared;
+use std::{
+    net::SocketAddr,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
-use sampan_transport::Address;
-use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    sync::Arc,
-    time::Duration,
-};
 
-/// Bounds one lookup, all name servers and search domains together.
-const LIMIT: Duration = Duration::from_secs(5);
-/// Bounds one question to one name server.
-const QUESTION_LIMIT: Duration = Duration::from_secs(2);
-
-#[derive(Clone, Debug)]
+/// One channel's interest in a name.
+#[derive(Debug)]
 pub(crate) struct Dns {
-    host: String,
+    /// Where records say none.
     port: u16,
-    /// Asked instead of the system's.
-    server: Option<SocketAddr>,
-    route: Arc<Route>,
+    shared: Arc<Shared>,
+    /// The answer that the channel has.
+    seen: AtomicU64,
 }
 
 // === impl Dns ===
 
 impl Dns {
-    pub(crate) const fn new(
-        host: String,
-        port: u16,
-        server: Option<SocketAddr>,
-        route: Arc<Route>,
-    ) -> Self {
+    pub(crate) fn new(question: Question, port: u16) -> Self {
         Self {
-            host,
             port,
-            server,
-            route,
+            shared: Shared::of(question),
+            seen: AtomicU64::new(0),
         }
     }
 
-    async fn lookup(&self) -> Result<Vec<IpAddr>, ResolveError> {
-        // The order of a usual libc: files, then DNS.
-        if self.server.is_none()
-            && let Some(known) = known_without_dns(&self.host)
-        {
-            return Ok(known);
-        }
-        let answer = tokio::time::timeout(LIMIT, self.ask()).await;
-        match answer {
-            Err(elapsed) => Err(self.failed(elapsed)),
-            Ok(Ok(addresses)) if addresses.is_empty() => Err(self.no_address()),
-            Ok(Ok(addresses)) => Ok(addresses),
-            Ok(Err(error)) if error.is_nx_domain() || error.is_no_records_found() => {
-                Err(self.no_address())
-            }
-            Ok(Err(error)) => Err(self.failed(error)),
-        }
-    }
-
-    async fn ask(&self) -> Result<Vec<IpAddr>, NetError> {
-        // Built for each lookup: it holds no sockets, and what resolv.conf says may change.
-        let mut builder = match self.server {
-            None => Resolver::builder_tokio()?,
-            Some(server) => {
-                let config = ResolverConfig::from_name_servers(vec![name_server(server)]);
-                Resolver::builder_with_config(config, TokioRuntimeProvider::default())
-            }
-        };
-        let options = builder.options_mut();
-        options.cache_size = 0;
-        options.timeout = QUESTION_LIMIT;
-        options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
-        options.use_hosts_file = ResolveHosts::Never;
-        let answer = builder.build()?.lookup_ip(self.host.as_str()).await?;
-        Ok(answer.iter().collect())
-    }
-
-    fn no_address(&self) -> ResolveError {
-        ResolveError::NoAddress {
-            name: self.host.clone(),
-        }
-    }
-
-    fn failed(&self, source: impl Into<crate::error::BoxError>) -> ResolveError {
-        ResolveError::Failed {
-            name: self.host.clone(),
-            source: source.into(),
-        }
+    fn address(&self, host: &Host) -> ResolvedAddress {
+        let port = host.port.unwrap_or(self.port);
+        ResolvedAddress::new(SocketAddr::new(host.ip, port))
+            .with_weight(host.weight)
+            .with_priority(host.priority)
     }
 }
 
 impl Resolve for Dns {
-    async fn resolve(&self) -> Result<Vec<Site>, ResolveError> {
-        let mut addresses = self.lookup().await?;
-        addresses.sort_unstable();
-        addresses.dedup();
-        let sites = addresses.into_iter().map(|ip| Site {
-            address: Address::Tcp(SocketAddr::new(ip, self.port)),
-            route: Arc::clone(&self.route),
-        });
-        Ok(sites.collect())
-    }
-}
-
-fn name_server(address: SocketAddr) -> NameServerConfig {
-    let mut server = NameServerConfig::udp_and_tcp(address.ip());
-    for connection in &mut server.connections {
-        connection.port = address.port();
-    }
-    server
-}
-
-/// What the hosts file says, or what `localhost` always is (RFC 6761).
-fn known_without_dns(host: &str) -> Option<Vec<IpAddr>> {
-    let found = hosts_file(host);
-    if !found.is_empty() {
-        return Some(found);
-    }
-    let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
-    (name == "localhost" || name.ends_with(".localhost")).then(|| {
-        vec![
-            IpAddr::V4(Ipv4Addr::LOCALHOST),
-            IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ]
-    })
-}
-
-fn hosts_file(host: &str) -> Vec<IpAddr> {
-    // An image from scratch has none.
-    let Ok(hosts) = Hosts::from_system() else {
-        return Vec::new();
-    };
-    let Ok(mut name) = Name::from_utf8(host) else {
-        return Vec::new();
-    };
-    name.set_fqdn(true);
-    [RecordType::A, RecordType::AAAA]
-        .into_iter()
-        .filter_map(|kind| hosts.lookup_static_host(&Query::query(name.clone(), kind)))
-        .flat_map(|lookup| {
-            lookup
-                .answers()
-                .iter()
-                .filter_map(|record| record.data.ip_addr())
-                .collect::<Vec<_>>()
+    fn resolve(&self, why: Why) -> Resolving<'_> {
+        Box::pin(async move {
+            let told = self.shared.resolve(why).await;
+            self.seen.store(told.number, Relaxed);
+            let answer = told.answer?;
+            let addresses = answer.hosts.iter().map(|host| self.address(host));
+            let mut resolved = Resolved::new(addresses).valid_for(told.valid_for);
+            resolved.service_config = answer.service_config.clone();
+            Ok(resolved)
         })
-        .collect()
-}
+    }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn localhost_needs_no_name_server() {
-        for name in ["localhost", "a.localhost", "LOCALHOST."] {
-            let known = known_without_dns(name).unwrap();
-            assert!(known.iter().all(IpAddr::is_loopback), "{name}: {known:?}");
-        }
-        assert_eq!(known_without_dns("no-such-name.invalid"), None);
+    fn changed(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(self.shared.changed(self.seen.load(Relaxed)))
     }
 }

@@ -1,23 +1,25 @@
 //! An address that was given as one.
 
-use super::{Resolve, ResolveError};
-use crate::site::Site;
+use super::{Resolve, Resolved, ResolvedAddress, Resolving, Why};
+use sampan_transport::Address;
+use std::future::ready;
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Fixed {
-    site: Site,
+    address: Address,
 }
 
 // === impl Fixed ===
 
 impl Fixed {
-    pub(crate) const fn new(site: Site) -> Self {
-        Self { site }
+    pub(crate) const fn new(address: Address) -> Self {
+        Self { address }
     }
 }
 
 impl Resolve for Fixed {
-    async fn resolve(&self) -> Result<Vec<Site>, ResolveError> {
-        Ok(vec![self.site.clone()])
+    fn resolve(&self, _: Why) -> Resolving<'_> {
+        let address = ResolvedAddress::at(self.address.clone());
+        Box::pin(ready(Ok(Resolved::new([address]))))
     }
 }

@@ -118,8 +118,7 @@ async fn sent(
         sent.ticket.hears(ticket);
         drop(waits);
         let response = sent.exchange.await;
-        let limit = call.max_message_bytes();
-        let attempted = Attempted::new(response, sent.ticket, limit, None);
+        let attempted = Attempted::new(response, sent.ticket, call, None);
         match &attempted {
             Attempted::Unsent(..) => {}
             Attempted::Failed(failed) if failed.was_refused && may_be_refused => {

@@ -17,9 +17,9 @@ pub(crate) struct ThrottleSettings {
 /// The tokens of one channel.
 #[derive(Debug)]
 pub(crate) struct Throttle {
-    max: u32,
-    ratio: u32,
-    /// In thousandths.
+    /// All in thousandths.
+    max: AtomicU32,
+    ratio: AtomicU32,
     tokens: AtomicU32,
 }
 
@@ -51,6 +51,26 @@ impl From<RetryThrottling> for ThrottleSettings {
 
 impl Throttle {
     pub(crate) fn new(settings: ThrottleSettings) -> Self {
+        let (max, ratio) = Self::thousandths(settings);
+        Self {
+            max: AtomicU32::new(max),
+            ratio: AtomicU32::new(ratio),
+            tokens: AtomicU32::new(max),
+        }
+    }
+
+    /// Goes on by other settings, with as large a part of its tokens.
+    pub(crate) fn follow(&self, settings: ThrottleSettings) {
+        let (max, ratio) = Self::thousandths(settings);
+        let before = self.max.swap(max, Relaxed);
+        self.ratio.store(ratio, Relaxed);
+        let _ = self.tokens.fetch_update(Relaxed, Relaxed, |tokens| {
+            let scaled = u64::from(tokens) * u64::from(max) / u64::from(before);
+            u32::try_from(scaled).ok()
+        });
+    }
+
+    fn thousandths(settings: ThrottleSettings) -> (u32, u32) {
         let max = settings.max_tokens.clamp(1, 1000) * ONE;
         #[allow(
             clippy::cast_possible_truncation,
@@ -58,19 +78,17 @@ impl Throttle {
             reason = "between 1 and a million thousandths"
         )]
         let ratio = (settings.token_ratio.clamp(0.001, 1000.0) * 1000.0) as u32;
-        Self {
-            max,
-            ratio,
-            tokens: AtomicU32::new(max),
-        }
+        (max, ratio)
     }
 
     /// A call succeeded.
     pub(crate) fn succeeded(&self) {
         // The usual case writes nothing.
-        if self.tokens.load(Relaxed) < self.max {
+        let max = self.max.load(Relaxed);
+        if self.tokens.load(Relaxed) < max {
+            let ratio = self.ratio.load(Relaxed);
             let _ = self.tokens.fetch_update(Relaxed, Relaxed, |tokens| {
-                Some(tokens.saturating_add(self.ratio).min(self.max))
+                Some(tokens.saturating_add(ratio).min(max))
             });
         }
     }
@@ -84,7 +102,7 @@ impl Throttle {
 
     /// Whether a retry may be sent now.
     pub(crate) fn allows(&self) -> bool {
-        self.tokens.load(Relaxed) > self.max / 2
+        self.tokens.load(Relaxed) > self.max.load(Relaxed) / 2
     }
 }
 

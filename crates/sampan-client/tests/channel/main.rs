@@ -16,6 +16,7 @@ mod lifetimes;
 mod load_reports;
 mod names;
 mod policies;
+mod resolvers;
 mod retries;
 mod streams;
 mod support;

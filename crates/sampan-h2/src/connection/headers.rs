@@ -197,7 +197,7 @@ impl<T: Default> Connection<T> {
             if let Some(Flaw::TooLarge) = decoded.flaw {
                 return self.answer_too_large(id, is_end, now);
             }
-            let Ok(head) = head::request(decoded) else {
+            let Ok(head) = head::request(decoded, &mut self.latest_authority) else {
                 return self.refuse(id, Reason::PROTOCOL_ERROR, now);
             };
             if generation == self.decoder.generation() {

@@ -94,6 +94,11 @@ impl Decoder {
         self.table.bytes
     }
 
+    /// Gives memory back that is not needed to decode.
+    pub(crate) fn trim(&mut self) {
+        self.repeats = Repeats::default();
+    }
+
     #[inline]
     fn decode_into(&mut self, block: &[u8], decoded: &mut Decoded) -> Result<(), CompressionError> {
         let mut scratch = Scratch::default();
@@ -134,22 +139,29 @@ impl Decoder {
             self.table.entry(index)?.field.name()
         };
         let (octets, is_coded) = literal(rest)?;
-        if is_coded
-            && !indexed
-            && let Name::Regular(name) = &name
-            // The one name that minds its value.
-            && *name != header::TE
-            && let Some(value) = self.repeats.find(octets)
-        {
-            let bytes = name.as_str().len() + value.len() + FIELD_OVERHEAD_BYTES;
-            if count(decoded, bytes, self.max_list_bytes) {
-                let mut field = Field::Regular(name.clone(), value.clone());
-                if is_sensitive {
-                    field.set_sensitive();
+        if is_coded && !indexed {
+            let known = match &name {
+                // The one name that minds its value.
+                Name::Regular(name) if *name != header::TE => {
+                    let value = self.repeats.find(octets);
+                    value.map(|value| (Field::Regular(name.clone(), value.clone()), value.len()))
                 }
-                decoded.store_owned(field);
+                Name::Path => {
+                    let path = self.repeats.find_path(octets);
+                    path.map(|path| (Field::Path(path.clone()), path.len()))
+                }
+                _ => None,
+            };
+            if let Some((mut field, len)) = known {
+                let bytes = name.len() + len + FIELD_OVERHEAD_BYTES;
+                if count(decoded, bytes, self.max_list_bytes) {
+                    if is_sensitive {
+                        field.set_sensitive();
+                    }
+                    decoded.store_owned(field);
+                }
+                return Ok(());
             }
-            return Ok(());
         }
         let value = plain(octets, is_coded, &mut scratch.value)?;
         let bytes = name.len() + value.len() + FIELD_OVERHEAD_BYTES;
@@ -169,8 +181,12 @@ impl Decoder {
         }
         if wanted {
             let mut field = Field::new(name, shared(value));
-            if is_coded && let Field::Regular(_, value) = &field {
-                self.repeats.keep(octets, value);
+            if is_coded {
+                match &field {
+                    Field::Regular(_, value) => self.repeats.keep(octets, value),
+                    Field::Path(path) => self.repeats.keep_path(octets, path),
+                    _ => {}
+                }
             }
             if is_sensitive {
                 field.set_sensitive();

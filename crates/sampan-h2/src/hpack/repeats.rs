@@ -1,8 +1,9 @@
-//! Long values that come again and again without being indexed: a token in `authorization`, which
-//! most encoders keep out of the table.
+//! Values that come again and again without being indexed: paths, and long ones such as a token in
+//! `authorization`, which many encoders keep out of the table.
 //!
 //! The same Huffman code is the same text, so it need not be decoded, checked and copied anew.
 
+use super::Path;
 use http::HeaderValue;
 
 /// Shorter codes are decoded as fast as they are compared; longer ones are not worth the memory.
@@ -15,7 +16,12 @@ const SLOTS: usize = 2;
 /// Values of a connection, by their Huffman code.
 #[derive(Default)]
 pub(super) struct Repeats {
-    kept: Vec<(Box<[u8]>, HeaderValue)>,
+    long: Kept<HeaderValue>,
+    paths: Kept<Path>,
+}
+
+struct Kept<V> {
+    values: Vec<(Box<[u8]>, V)>,
     next: usize,
     /// What tells the code that was last seen from most others. It is kept when it comes a second
     /// time: what is different each time is not worth the memory.
@@ -27,28 +33,62 @@ pub(super) struct Repeats {
 impl Repeats {
     #[inline]
     pub(super) fn find(&self, code: &[u8]) -> Option<&HeaderValue> {
-        let found = self.kept.iter().find(|(kept, _)| **kept == *code)?;
-        Some(&found.1)
+        self.long.find(code)
+    }
+
+    #[inline]
+    pub(super) fn find_path(&self, code: &[u8]) -> Option<&Path> {
+        self.paths.find(code)
     }
 
     pub(super) fn keep(&mut self, code: &[u8], value: &HeaderValue) {
-        if !(MIN_CODE_BYTES..=MAX_CODE_BYTES).contains(&code.len()) {
+        if code.len() >= MIN_CODE_BYTES {
+            self.long.keep(code, value);
+        }
+    }
+
+    pub(super) fn keep_path(&mut self, code: &[u8], path: &Path) {
+        self.paths.keep(code, path);
+    }
+}
+
+// === impl Kept ===
+
+impl<V: Clone> Kept<V> {
+    #[inline]
+    fn find(&self, code: &[u8]) -> Option<&V> {
+        let found = self.values.iter().find(|(kept, _)| **kept == *code)?;
+        Some(&found.1)
+    }
+
+    fn keep(&mut self, code: &[u8], value: &V) {
+        if code.len() > MAX_CODE_BYTES {
             return;
         }
-        let Some(&last) = code.last_chunk::<8>() else {
-            return;
-        };
-        // Tokens are alike at their beginning and differ in their signature.
-        let mark = u64::from_le_bytes(last);
+        // Values are often alike at their beginning, and differ at their end.
+        let mut end = [0; 8];
+        let len = code.len().min(end.len());
+        end[..len].copy_from_slice(&code[code.len() - len..]);
+        let mark = u64::from_le_bytes(end) ^ (code.len() as u64);
         if std::mem::replace(&mut self.seen, mark) != mark {
             return;
         }
         let entry = (code.into(), value.clone());
-        if self.kept.len() < SLOTS {
-            self.kept.push(entry);
+        if self.values.len() < SLOTS {
+            self.values.push(entry);
         } else {
-            self.kept[self.next] = entry;
+            self.values[self.next] = entry;
             self.next = (self.next + 1) % SLOTS;
+        }
+    }
+}
+
+impl<V> Default for Kept<V> {
+    fn default() -> Self {
+        Self {
+            values: Vec::new(),
+            next: 0,
+            seen: 0,
         }
     }
 }

@@ -4,13 +4,16 @@ use super::{
     edges::too_large,
     pieces::{OnePiece, Pieces},
 };
-use crate::status_trailers::trailers;
+use crate::{compression::takes_mark, status_trailers::trailers};
 use bytes::{BufMut, Bytes};
 use futures_util::Stream;
 use http_body::{Frame, SizeHint};
 use pin_project_lite::pin_project;
 use prost::Message;
-use sampan_wire::frame::{PREFIX_LEN, encode_prefix};
+use sampan_wire::{
+    compression::LEAVE_PLAIN,
+    frame::{PREFIX_LEN, encode_prefix},
+};
 use std::{
     convert::Infallible,
     pin::Pin,
@@ -140,7 +143,9 @@ where
                 Poll::Pending if this.batch.is_empty() => return Poll::Pending,
                 Poll::Pending => break,
                 Poll::Ready(Some(message)) => {
-                    match message.and_then(|message| append(this.batch, &message, *this.limit)) {
+                    let flags = if takes_mark() { LEAVE_PLAIN } else { 0 };
+                    let append = |message| append(this.batch, &message, flags, *this.limit);
+                    match message.and_then(append) {
                         Ok(()) => continue,
                         Err(status) => status,
                     }
@@ -168,9 +173,15 @@ where
 }
 
 /// Nothing is left in `batch` of a message that is too large.
-fn append<M: Message>(batch: &mut Pieces, message: &M, limit: usize) -> Result<(), Status> {
+fn append<M: Message>(
+    batch: &mut Pieces,
+    message: &M,
+    flags: u8,
+    limit: usize,
+) -> Result<(), Status> {
     let len = message.encoded_len();
-    let prefix = prefix(len, limit)?;
+    let mut prefix = prefix(len, limit)?;
+    prefix[0] = flags;
     batch.reserve(PREFIX_LEN + len);
     batch.put_slice(&prefix);
     message.encode_raw(batch);

@@ -10,7 +10,11 @@ use super::{
     guarded::{Guarded, request_failure},
     handed,
 };
-use crate::{Body, headers};
+use crate::{
+    Body,
+    compression::{self, Encoding, Encodings, ReceivedCompression, UnpackedBody},
+    headers,
+};
 use bytes::Buf;
 use futures_util::Stream;
 use http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_TYPE};
@@ -83,8 +87,14 @@ where
     Fut: Future<Output = Result<Response<A>, Status>> + Send + 'static,
 {
     if !settings.is_plain(request.headers()) {
-        let codec = tonic_prost::ProstCodec::<A, Q>::default();
-        return unary_with(codec, settings, request, handler);
+        if settings.is_tonics() {
+            let codec = tonic_prost::ProstCodec::<A, Q>::default();
+            return unary_with(codec, settings, request, handler);
+        }
+        return match settings.unpacked(request) {
+            Ok(request) => unary(settings, request, handler),
+            Err(status) => refuse(status),
+        };
     }
     let limit = settings.encoding_limit();
     let is_lean = LEAN.get();
@@ -107,8 +117,14 @@ where
     Fut: Future<Output = Result<Response<S>, Status>> + Send + 'static,
 {
     if !settings.is_plain(request.headers()) {
-        let codec = tonic_prost::ProstCodec::<A, Q>::default();
-        return server_streaming_with(codec, settings, request, handler);
+        if settings.is_tonics() {
+            let codec = tonic_prost::ProstCodec::<A, Q>::default();
+            return server_streaming_with(codec, settings, request, handler);
+        }
+        return match settings.unpacked(request) {
+            Ok(request) => server_streaming(settings, request, handler),
+            Err(status) => refuse(status),
+        };
     }
     let limit = settings.encoding_limit();
     one_request(settings, request, handler, move |answer| {
@@ -130,8 +146,14 @@ where
     Fut: Future<Output = Result<Response<A>, Status>> + Send + 'static,
 {
     if !settings.is_plain(request.headers()) {
-        let codec = tonic_prost::ProstCodec::<A, Q>::default();
-        return client_streaming_with(codec, settings, request, handler);
+        if settings.is_tonics() {
+            let codec = tonic_prost::ProstCodec::<A, Q>::default();
+            return client_streaming_with(codec, settings, request, handler);
+        }
+        return match settings.unpacked(request) {
+            Ok(request) => client_streaming(settings, request, handler),
+            Err(status) => refuse(status),
+        };
     }
     let limit = settings.encoding_limit();
     let is_lean = LEAN.get();
@@ -154,8 +176,14 @@ where
     Fut: Future<Output = Result<Response<S>, Status>> + Send + 'static,
 {
     if !settings.is_plain(request.headers()) {
-        let codec = tonic_prost::ProstCodec::<A, Q>::default();
-        return streaming_with(codec, settings, request, handler);
+        if settings.is_tonics() {
+            let codec = tonic_prost::ProstCodec::<A, Q>::default();
+            return streaming_with(codec, settings, request, handler);
+        }
+        return match settings.unpacked(request) {
+            Ok(request) => streaming(settings, request, handler),
+            Err(status) => refuse(status),
+        };
     }
     let limit = settings.encoding_limit();
     let call = handler(stream_request(settings, request));
@@ -198,11 +226,31 @@ impl Settings {
         self.max_encoding.unwrap_or(usize::MAX)
     }
 
+    /// Whether tonic's own code answers, since the service was told what to compress.
+    fn is_tonics(&self) -> bool {
+        !self.accepted.is_empty() || !self.sent.is_empty()
+    }
+
     /// Whether neither the request is compressed nor the answer may be.
     fn is_plain(&self, headers: &HeaderMap) -> bool {
-        self.accepted.is_empty()
-            && self.sent.is_empty()
+        !self.is_tonics()
             && headers::find(headers, &ENCODING).is_none_or(|encoding| encoding == "identity")
+    }
+
+    /// A compressed request, decompressed. All is taken that this build can read.
+    fn unpacked<B>(&self, mut request: http::Request<B>) -> Result<http::Request<TonicBody>, Status>
+    where
+        B: http_body::Body<Error: Into<BoxError>> + Send + 'static,
+    {
+        let name = request.headers_mut().remove(&ENCODING);
+        let name = name.unwrap_or_else(|| HeaderValue::from_static("identity"));
+        let encoding = Encoding::of_name(name.as_bytes())
+            .ok_or_else(|| compression::not_taken(&name, Encodings::ALL))?;
+        let received = ReceivedCompression::new(encoding);
+        request.extensions_mut().insert(received.clone());
+        let limit = self.decoding_limit();
+        Ok(request
+            .map(|body| TonicBody::new(UnpackedBody::new(body, received, limit, request_failure))))
     }
 }
 

@@ -199,6 +199,7 @@ impl<L> Router<L> {
             longest_call: server.timeout,
             is_strict: !server.accepts_http1,
             loads: None,
+            compression: None,
         };
         let (limit, sheds_load) = (server.concurrency_limit, server.sheds_load);
         let services = server.user.layer(routes);

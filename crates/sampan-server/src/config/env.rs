@@ -78,6 +78,7 @@ impl Config {
             workers,
             longest_call: defaults.longest_call,
             load_reports: defaults.load_reports,
+            compression: defaults.compression,
             sockets,
             connections,
             tls: defaults.tls,

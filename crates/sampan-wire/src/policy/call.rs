@@ -1,6 +1,7 @@
 //! What a caller, or a channel's settings, say of calls.
 
 use super::{HedgePolicy, Repeat, RetryPolicy};
+use crate::compression::Compression;
 use std::time::Duration;
 
 /// What holds for a call, or for all calls of a channel, over the service config and the .proto.
@@ -20,6 +21,7 @@ pub struct CallPolicy {
     pub(super) max_request_bytes: Option<usize>,
     pub(super) max_response_bytes: Option<usize>,
     pub(super) repeat: Option<Option<Repeat>>,
+    pub(super) compression: Option<Compression>,
 }
 
 // === impl CallPolicy ===
@@ -33,6 +35,7 @@ impl CallPolicy {
             max_request_bytes: None,
             max_response_bytes: None,
             repeat: None,
+            compression: None,
         }
     }
 
@@ -80,6 +83,13 @@ impl CallPolicy {
         self
     }
 
+    /// What is sent compressed, and what is taken so. A call that has set `grpc-encoding` itself
+    /// is left alone.
+    pub const fn with_compression(mut self, compression: Compression) -> Self {
+        self.compression = Some(compression);
+        self
+    }
+
     /// What bounds a call.
     #[must_use]
     pub const fn timeout(&self) -> Option<Duration> {
@@ -111,5 +121,10 @@ impl CallPolicy {
             None => None,
             Some(repeat) => Some(repeat.as_ref()),
         }
+    }
+    /// What is sent compressed, and what is taken so.
+    #[must_use]
+    pub const fn compression(&self) -> Option<Compression> {
+        self.compression
     }
 }

@@ -43,6 +43,14 @@ pub fn describe(declared: &Declared, policy: &EffectivePolicy) -> String {
         rows.add(name, bytes(size.value), size.origin);
     }
     rows.add("cache", cache(policy), policy.cache.origin);
+    let compression = policy.compression;
+    if compression.origin != Origin::Default {
+        let sent = compression.value.sent();
+        let sent = sent.map_or("none", |sent| sent.name());
+        let taken = compression.value.taken().list();
+        let text = format!("{sent}, takes {taken}");
+        rows.add("compression", text, compression.origin);
+    }
     let mut text = heading(declared);
     rows.write(&mut text);
     for set_aside in &policy.set_aside {

@@ -7,7 +7,10 @@
 //! | all else | call, then channel, then service config, then .proto, then the default |
 
 use super::{CachePolicy, CacheScope, CallPolicy, Idempotency, Method, MethodKind, Repeat};
-use crate::service_config::{ConfigPlace, ServiceConfig};
+use crate::{
+    compression::Compression,
+    service_config::{ConfigPlace, ServiceConfig},
+};
 use std::time::Duration;
 
 /// What holds for the calls of one method.
@@ -25,6 +28,8 @@ pub struct EffectivePolicy {
     pub repeat: Sourced<Option<Repeat>>,
     /// How long answers may be kept, if at all.
     pub cache: Sourced<Option<CacheRule>>,
+    /// What is sent compressed, and what is taken so.
+    pub compression: Sourced<Compression>,
     /// What was said and does not hold, with the reason.
     pub set_aside: Vec<SetAside>,
 }
@@ -162,6 +167,9 @@ impl EffectivePolicy {
         let wait = told
             .iter()
             .find_map(|told| told.say(CallPolicy::wait_for_ready));
+        let compression = told
+            .iter()
+            .find_map(|told| told.say(CallPolicy::compression));
         Self {
             deadline: DeadlineRule::merge(declared, &told),
             wait_for_ready: wait.unwrap_or(Sourced::default(false)),
@@ -175,6 +183,7 @@ impl EffectivePolicy {
                 Some(cache) => Sourced::new(Some(cache.clone()), Origin::Proto),
                 None => Sourced::default(None),
             },
+            compression: compression.unwrap_or(Sourced::default(Compression::none())),
             set_aside,
         }
     }
@@ -240,6 +249,7 @@ impl Told {
             max_request_bytes: bytes(method.max_request_bytes),
             max_response_bytes: bytes(method.max_response_bytes),
             repeat: method.repeat.map(Some),
+            compression: None,
         };
         let origin = Origin::ServiceConfig(place);
         Some(Self { policy, origin })
