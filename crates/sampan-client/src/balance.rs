@@ -6,7 +6,6 @@
 //! takes no lock and allocates nothing.
 
 mod configured;
-mod dice;
 mod estimate;
 mod join;
 mod keeper;
@@ -53,7 +52,6 @@ pub use tiers::{TierBy, Tiers};
 pub use weighted::Weighted;
 pub use weighted_round_robin::WeightedRoundRobin;
 
-pub(crate) use dice::Dice;
 pub(crate) use keeper::Keeper;
 pub(crate) use orca::{load_report, pushback};
 

@@ -18,16 +18,17 @@ use crate::{
     target::{Place, Target},
 };
 use sampan_middleware::{Body, compression::Compression, glue::direct, overload::AdaptiveSettings};
-use sampan_transport::{ClientHttp2Settings, ClientTls, ConnectSettings, TcpSettings};
+use sampan_transport::{Address, ClientHttp2Settings, ClientTls, ConnectSettings, TcpSettings};
 use sampan_wire::policy::{CallPolicy, Method};
 use std::{
-    fmt,
+    fmt, io,
     path::PathBuf,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
+use tokio::io::{AsyncRead, AsyncWrite};
 use tonic::Status;
 
 /// Calls the services behind a target: finds its endpoints, keeps connections to them, balances
@@ -64,6 +65,7 @@ pub struct ChannelBuilder {
     resolvers: Vec<(String, Arc<MakeResolver>)>,
     pool: PoolSettings,
     is_config_from_dns: bool,
+    connector: Connector,
 }
 
 /// The response to a call. Dropping it cancels the call.
@@ -116,6 +118,7 @@ impl Channel {
             resolvers: Vec::new(),
             pool: PoolSettings::default(),
             is_config_from_dns: false,
+            connector: Connector::Sockets,
         }
     }
 
@@ -410,6 +413,32 @@ impl ChannelBuilder {
         self
     }
 
+    /// Opens connections by `connect`, which is given the address of each endpoint: through a
+    /// tunnel, or over a simulated network. TLS and HTTP/2 are spoken over what it gives, and
+    /// [`connect_timeout`](Self::connect_timeout) bounds it all. Socket options are its own.
+    ///
+    /// ```no_run
+    /// # use sampan_client::Channel;
+    /// # use sampan_transport::Address;
+    /// let channel = Channel::configure("ipv4:10.0.0.7:50051,10.0.0.8:50051")
+    ///     .connector(|address| async move {
+    ///         match address {
+    ///             Address::Tcp(address) => tokio::net::TcpStream::connect(address).await,
+    ///             Address::Unix(_) => Err(std::io::ErrorKind::Unsupported.into()),
+    ///         }
+    ///     })
+    ///     .build();
+    /// ```
+    pub fn connector<F, Fut, T>(mut self, connect: F) -> Self
+    where
+        F: Fn(Address) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = io::Result<T>> + Send + 'static,
+        T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        self.connector = Connector::over(connect);
+        self
+    }
+
     /// Options of TCP sockets.
     pub const fn tcp(mut self, tcp: TcpSettings) -> Self {
         self.connect.tcp = tcp;
@@ -449,7 +478,7 @@ impl ChannelBuilder {
             tls: self.tls,
             user_agent: self.user_agent.as_deref(),
             connect: self.connect,
-            connector: Connector::Sockets,
+            connector: self.connector,
         };
         let route = Arc::new(route.build()?);
         registry.config_from_dns = self.is_config_from_dns;

@@ -3,6 +3,7 @@
 
 use crate::{
     call::{Begun, Call},
+    chance::Dice,
     channel::Shared,
     deadline::Times,
     dispatch::{Answered, Attempted, check_runtime, send},
@@ -167,7 +168,7 @@ async fn answered(
         let Some(again) = &mut again else {
             return just.settle(progress);
         };
-        let next = again.judge(&just, share.stack(), Instant::now(), &mut rand::rng());
+        let next = again.judge(&just, share.stack(), Instant::now(), &mut Dice);
         match next {
             Next::Stop => return just.settle(progress),
             Next::AtOnce => progress.was_not_sent(),

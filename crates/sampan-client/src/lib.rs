@@ -7,6 +7,7 @@ mod backoff;
 pub mod balance;
 mod cache;
 mod call;
+pub mod chance;
 mod channel;
 mod cold;
 pub mod compat;

@@ -1,7 +1,7 @@
 //! What a call holds of its channel until it has ended: its place in the counts, its turn, and
 //! the bytes kept to send it again.
 
-use crate::{failure::Failure, gate::Passed, stack::Stack};
+use crate::{chance::Dice, failure::Failure, gate::Passed, stack::Stack};
 use sampan_middleware::Ended;
 use std::{mem, ops::Deref, sync::atomic::Ordering::Relaxed};
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
@@ -99,7 +99,7 @@ impl<H: Deref<Target: AsRef<Stack>>> Share<H> {
         let passed = self.passed.take();
         let stack = self.stack();
         if let (Some(gate), Some(passed)) = (&stack.gate, passed) {
-            gate.left(passed, ended, Instant::now(), &mut rand::rng());
+            gate.left(passed, ended, Instant::now(), &mut Dice);
         }
         if ended.code() == Code::Ok {
             stack.throttle.succeeded();

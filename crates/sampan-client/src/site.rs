@@ -5,10 +5,12 @@ use sampan_transport::{Address, ConnectError, ConnectSettings, Connection, Route
 use std::{
     fmt,
     hash::{Hash, Hasher},
+    io,
     net::IpAddr,
     pin::Pin,
     sync::Arc,
 };
+use tokio::io::{AsyncRead, AsyncWrite};
 
 /// One address, and how one speaks to it. The unit of resolving and balancing.
 #[derive(Clone, Debug)]
@@ -38,13 +40,13 @@ pub(crate) struct Route {
 pub(crate) enum Connector {
     /// By its address.
     Sockets,
-    /// By a function of the user's, which does not look at the address.
+    /// By a function of the user's.
     Custom(Box<CustomConnect>),
     /// Not at all: its settings are wrong, and could not be refused when they were given.
     Broken(Error),
 }
 
-pub(crate) type CustomConnect = dyn Fn(ConnectSettings) -> ConnectFuture + Send + Sync;
+pub(crate) type CustomConnect = dyn Fn(Address, ConnectSettings) -> ConnectFuture + Send + Sync;
 pub(crate) type ConnectFuture = Pin<Box<dyn Future<Output = Result<Connection, BoxError>> + Send>>;
 
 // === impl Site ===
@@ -56,7 +58,7 @@ impl Site {
             Connector::Sockets => Ok(sampan_transport::connect(&self.address, settings).await?),
             Connector::Custom(connect) => {
                 let limit = settings.connect_timeout;
-                tokio::time::timeout(limit, connect(settings.clone()))
+                tokio::time::timeout(limit, connect(self.address.clone(), settings.clone()))
                     .await
                     .unwrap_or_else(|_| Err(ConnectError::TimedOut(limit).into()))
             }
@@ -107,6 +109,24 @@ impl Hash for Site {
 }
 
 // === impl Connector ===
+
+impl Connector {
+    /// Speaks over the byte streams that `connect` gives for addresses.
+    pub(crate) fn over<F, Fut, T>(connect: F) -> Self
+    where
+        F: Fn(Address) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = io::Result<T>> + Send + 'static,
+        T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        Self::Custom(Box::new(move |address, settings| {
+            let connecting = connect(address);
+            Box::pin(async move {
+                let io = connecting.await.map_err(ConnectError::Socket)?;
+                Ok(sampan_transport::handshake(io, &settings).await?)
+            })
+        }))
+    }
+}
 
 impl fmt::Debug for Connector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -8,7 +8,8 @@ use super::{
     WeightedRoundRobin,
 };
 use sampan_wire::service_config::balance::{self as config, BalanceConfig};
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
+use tokio::time::Instant;
 
 impl From<&BalanceConfig> for Balancing {
     /// What the config does not speak of is as everywhere: outliers are ejected, and endpoints
@@ -56,7 +57,7 @@ impl Balancing {
                     .with_penalty(one.failure_penalty),
             ),
             BalanceConfig::Prequal(one) => Arc::new(
-                Prequal::new(Instant::now())
+                Prequal::new(Instant::now().into_std())
                     .with_hot_quantile(one.hot_quantile)
                     .with_max_age(one.max_age)
                     .with_pool_size(one.pool_size as usize),

@@ -1,8 +1,7 @@
 //! What a channel holds to balance by.
 
-use super::{
-    Balancing, Dice, LoadReport, Member, Outliers, Picker, Policy, Replica, SlowStart, Subset,
-};
+use super::{Balancing, LoadReport, Member, Outliers, Picker, Policy, Replica, SlowStart, Subset};
+use crate::chance::Dice;
 use rand::RngCore as _;
 use std::{
     sync::Arc,

@@ -4,7 +4,8 @@ use super::{
     LeastRequest, OutlierSettings, PeakEwma, PickFirst, Policy, Prequal, Random, RoundRobin,
     SlowStart, TierBy, Tiers, WeightedRoundRobin,
 };
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
+use tokio::time::Instant;
 
 /// How a channel chooses among its endpoints.
 #[derive(Clone, Debug, Default)]
@@ -69,7 +70,7 @@ impl Balance {
             Self::PickFirst => Arc::new(PickFirst::shuffled()),
             Self::PeakEwma => Arc::new(PeakEwma::default()),
             Self::WeightedRoundRobin => Arc::new(WeightedRoundRobin::default()),
-            Self::Prequal => Arc::new(Prequal::new(Instant::now())),
+            Self::Prequal => Arc::new(Prequal::new(Instant::now().into_std())),
             Self::Policy(policy) => policy,
         }
     }

@@ -348,7 +348,7 @@ impl Endpoint {
     {
         let uri = self.uri.clone();
         let connector = Arc::new(Mutex::new(Some(connector)));
-        Connector::Custom(Box::new(move |settings| {
+        Connector::Custom(Box::new(move |_, settings| {
             let (uri, connector) = (uri.clone(), Arc::clone(&connector));
             let connect = async move {
                 let take = || {

@@ -5,7 +5,8 @@ use crate::{
     balance::{Keeper, Member, Nearness, Picker, Replica},
     resolve::Attributes,
 };
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
+use tokio::time::Instant;
 
 /// The picker of one runtime's calls.
 #[derive(Debug, Default)]
@@ -41,7 +42,7 @@ impl Chooser {
         is_due: bool,
     ) -> Option<Arc<dyn Picker>> {
         if self.seen.has_changed(members) || is_due {
-            self.picker = keeper.picker(members, Instant::now());
+            self.picker = keeper.picker(members, Instant::now().into_std());
         }
         self.picker.clone()
     }

@@ -4,6 +4,7 @@
 use super::{Pool, Source, State, shard::Shard};
 use crate::{
     backoff::{Backoff, BackoffPolicy},
+    chance::Dice,
     resolve::Why,
 };
 use rand::Rng;
@@ -84,7 +85,7 @@ impl Driver {
             // Somebody may wait for it.
             FLOOR
         } else {
-            self.failures.failed(&mut rand::rng())
+            self.failures.failed(&mut Dice)
         };
         let is_any_known = resolution.failure.is_none() || !resolution.found.is_empty();
         if let Some(error) = &resolution.failure {
@@ -115,6 +116,7 @@ impl Driver {
         let mut at = resolved + pause;
         loop {
             tokio::select! {
+                biased;
                 () = sleep_until(at) => return self.is_used(),
                 () = self.source.changed() => return true,
                 () = self.pool.lost.notified() => {
@@ -148,6 +150,7 @@ impl Driver {
         let mut is_idle = false;
         loop {
             tokio::select! {
+                biased;
                 _ = in_use.wait_for(|in_use| *in_use) => return,
                 // Whoever comes next resolves anyway.
                 () = self.source.moved() => {}
@@ -188,5 +191,5 @@ impl Drop for Driver {
 }
 
 fn jittered(wait: Duration) -> Duration {
-    wait.mul_f64(rand::rng().random_range(1.0 - POLL_JITTER..=1.0 + POLL_JITTER))
+    wait.mul_f64(Dice.random_range(1.0 - POLL_JITTER..=1.0 + POLL_JITTER))
 }

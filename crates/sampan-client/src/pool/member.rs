@@ -7,6 +7,7 @@ use super::{Pool, reports::listen, shard::Local};
 use crate::{
     Error,
     backoff::BackoffPolicy,
+    chance::Dice,
     endpoint::{Endpoint, Live},
     error::BoxError,
     subchannel::Subchannel,
@@ -102,12 +103,13 @@ pub(super) async fn keep_connected(pool: Arc<Pool>, local: Arc<Local>, endpoint:
                 upkeep.update(|member| {
                     member
                         .subchannel
-                        .on_lost(since.elapsed(), has_answered, &mut rand::rng())
+                        .on_lost(since.elapsed(), has_answered, &mut Dice)
                 })
             }
         };
         upkeep.pool.lost.notify_one();
         tokio::select! {
+            biased;
             () = tokio::time::sleep(pause.unwrap_or(Duration::ZERO)) => {}
             // Whoever needs the channel next does not wait for an old failure's pause.
             _ = in_use.wait_for(|in_use| !*in_use) => {}
@@ -141,6 +143,7 @@ impl Upkeep {
         let mut listening = std::pin::pin!(listening);
         loop {
             tokio::select! {
+                biased;
                 Some(live) = open.next() => {
                     let Some(live) = live.upgrade() else {
                         continue;
@@ -242,7 +245,7 @@ impl Upkeep {
         self.pool.update(|state| {
             let member = state.shard(&self.local)?.find(&self.endpoint)?;
             member.failure = Some(failure);
-            let pause = member.subchannel.on_failed(&mut rand::rng());
+            let pause = member.subchannel.on_failed(&mut Dice);
             if self.endpoint.is_gone() {
                 state.remove(&[Arc::clone(&self.endpoint)], &self.pool);
             }

@@ -6,7 +6,8 @@ use super::{
 };
 use crate::{
     Error,
-    balance::{CallInfo, Dice, Pick, Ticket},
+    balance::{CallInfo, Pick, Ticket},
+    chance::Dice,
     endpoint::raise,
     timers::sleep_until,
 };
@@ -145,6 +146,7 @@ impl Pool {
                     changes.changed().await
                 }
                 Nowhere::Full(queue) => tokio::select! {
+                    biased;
                     has_changed = changes.changed() => has_changed,
                     next = queue.lock_owned(), if turn.is_none() => {
                         turn = Some(next);

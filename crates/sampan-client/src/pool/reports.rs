@@ -7,6 +7,7 @@ use super::{Live, Pool, shard::Local};
 use crate::{
     backoff::{Backoff, BackoffPolicy},
     balance::LoadReport,
+    chance::Dice,
     endpoint::Endpoint,
     outbound::Streamed,
 };
@@ -80,7 +81,7 @@ pub(super) async fn listen(
             continue;
         }
         drop(live);
-        let wait = backoff.failed(&mut rand::rng());
+        let wait = backoff.failed(&mut Dice);
         tracing::debug!(endpoint = label, ?wait, "the load reports broke off");
         sleep(wait).await;
     }

@@ -7,6 +7,7 @@ mod caching;
 mod calls;
 mod compat;
 mod connections;
+mod connectors;
 mod deadlines;
 mod endpoints;
 mod faults;

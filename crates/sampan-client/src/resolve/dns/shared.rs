@@ -76,7 +76,7 @@ impl Shared {
             turn: tokio::sync::Mutex::new(()),
             last: Mutex::new(None),
             number: watch::Sender::new(0),
-            draw: rand::Rng::random_range(&mut rand::rng(), 0..100),
+            draw: rand::Rng::random_range(&mut crate::chance::Dice, 0..100),
         });
         all.insert(question, Arc::downgrade(&shared));
         shared
