@@ -4,7 +4,7 @@ use super::{
     CallContext, Shared, TRACE,
     frame::{Entered, Place},
 };
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use pin_project_lite::pin_project;
 use std::{
     fmt,
@@ -32,6 +32,9 @@ pin_project! {
     }
 }
 
+static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+static GRPC_TRACE_BIN: HeaderName = HeaderName::from_static("grpc-trace-bin");
+
 // === impl CallScope ===
 
 impl CallScope {
@@ -40,7 +43,7 @@ impl CallScope {
     pub fn new(headers: &HeaderMap, deadline: Option<Instant>) -> Self {
         let is_traced = headers
             .keys()
-            .any(|name| matches!(name.as_str(), "traceparent" | "grpc-trace-bin"));
+            .any(|name| *name == TRACEPARENT || *name == GRPC_TRACE_BIN);
         Self {
             shared: is_traced.then(|| traced(headers, deadline)),
         }
