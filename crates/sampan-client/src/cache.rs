@@ -29,6 +29,7 @@ mod store;
 pub(crate) use single_flight::Cache;
 
 use crate::{
+    around::fail,
     call::{Begun, Call},
     channel::Shared,
     deadline::Deadline,
@@ -36,7 +37,6 @@ use crate::{
     flight::{Flight, Outcome},
     inbound,
     outbound::Outbound,
-    share::Share,
     stack::{RequestBody, Stack},
     timers::sleep_until,
 };
@@ -44,7 +44,6 @@ use age::Age;
 use bytes::Bytes;
 use entry::{Entry, Kept};
 use key::Key;
-use sampan_middleware::Ended;
 use sampan_wire::{
     Code as WireCode,
     policy::{CachePolicy, Idempotency, MethodKind},
@@ -86,17 +85,14 @@ struct Asked {
 /// Takes a call to the head of its response, by what is kept where that will do.
 pub(crate) async fn answered(
     channel: Arc<Shared>,
-    mut call: Call,
+    call: Call,
+    begun: Begun,
     body: RequestBody,
     policy: &'static CachePolicy,
 ) -> Outcome {
-    let begun = match channel.stack().begin(&mut call, Instant::now()) {
-        Ok(begun) => begun,
-        Err(failure) => return fail(channel, &call, failure),
-    };
-    let message = match read(body, call.max_request_bytes()).await {
+    let message = match read(body, &call).await {
         Ok(Outbound::Whole(message)) => Ok(message),
-        Ok(Outbound::Stream(stream)) => Err(tonic::body::Body::new(stream)),
+        Ok(Outbound::Stream(stream)) => Err(stream.into_body()),
         Err(status) => return fail(channel, &call, status.into()),
     };
     let cache = channel.stack().cache.as_ref();
@@ -122,20 +118,20 @@ pub(crate) async fn answered(
 }
 
 /// As far as it is there.
-async fn read(body: RequestBody, limit: Option<usize>) -> Result<Outbound, Status> {
+async fn read(body: RequestBody, call: &Call) -> Result<Outbound, Status> {
     let mut body = match body {
         RequestBody::Whole(message) => return Ok(Outbound::Whole(message)),
         RequestBody::Unread(body) => body,
     };
-    poll_fn(|cx| Poll::Ready(Outbound::read(mem::take(&mut body), limit, cx))).await
-}
-
-/// A call that never gets to be sent counts all the same.
-fn fail(channel: Arc<Shared>, call: &Call, failure: Failure) -> Outcome {
-    let mut share = Share::new(channel);
-    share.begin();
-    share.end(Ended::Failed(failure.code()));
-    Err(Progress::new(Instant::now()).status(call.path.as_str(), failure))
+    poll_fn(|cx| {
+        let body = mem::take(&mut body);
+        let read = || Outbound::read(body, call.max_request_bytes(), cx);
+        Poll::Ready(match call.compression() {
+            None => read(),
+            Some(compression) => compression.read(read),
+        })
+    })
+    .await
 }
 
 // === impl Asked ===

@@ -109,6 +109,10 @@ impl Call {
         &self.headers
     }
 
+    pub(crate) const fn headers_mut(&mut self) -> &mut HeaderMap {
+        &mut self.headers
+    }
+
     /// The call begins: whatever it waits for from now on counts against its deadline.
     ///
     /// # Errors

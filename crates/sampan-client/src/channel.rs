@@ -1,9 +1,8 @@
 //! What users hold: a channel, and how one is made.
 
 use crate::{
-    Counts, EndpointSnapshot, Error,
+    CallService, Counts, EndpointSnapshot, Error, Interceptor, around,
     balance::Balancing,
-    cache,
     call::Call,
     config::{CallSettings, ConfigSource},
     error::BoxError,
@@ -17,6 +16,7 @@ use crate::{
     stack::{RequestBody, Stack},
     target::{Place, Target},
 };
+use bytes::Bytes;
 use sampan_middleware::{Body, compression::Compression, glue::direct, overload::AdaptiveSettings};
 use sampan_transport::{Address, ClientHttp2Settings, ClientTls, ConnectSettings, TcpSettings};
 use sampan_wire::policy::{CallPolicy, Method};
@@ -30,6 +30,8 @@ use std::{
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 use tonic::Status;
+use tower_layer::Layer;
+use tower_service::Service;
 
 /// Calls the services behind a target: finds its endpoints, keeps connections to them, balances
 /// calls over them, and keeps each call's deadline and retry policy.
@@ -178,7 +180,7 @@ impl fmt::Debug for Channel {
     }
 }
 
-impl tower_service::Service<http::Request<tonic::body::Body>> for Channel {
+impl Service<http::Request<tonic::body::Body>> for Channel {
     type Response = http::Response<Body>;
     type Error = Status;
     type Future = ResponseFuture;
@@ -193,6 +195,7 @@ impl tower_service::Service<http::Request<tonic::body::Body>> for Channel {
         let (head, body) = request.into_parts();
         // Written where it stays.
         let room = Box::new_uninit();
+        let extensions = stack.around.as_ref().map(|_| head.extensions.clone());
         let own_policy = head.extensions.get::<CallPolicy>().copied();
         let (mut call, body) = match direct::take() {
             Some(direct) => {
@@ -213,9 +216,10 @@ impl tower_service::Service<http::Request<tonic::body::Body>> for Channel {
             stack.hear(&mut call, policy);
         }
         let shared = Arc::clone(&self.shared);
-        let way = match stack.caches(&call) {
-            None => Way::Straight(Box::write(room, Flight::new(shared, call, body))),
-            Some(policy) => Way::Around(Box::pin(cache::answered(shared, call, body, policy))),
+        let way = if extensions.is_some() || stack.caches(&call).is_some() {
+            Way::Around(Box::pin(around::answered(shared, call, body, extensions)))
+        } else {
+            Way::Straight(Box::write(room, Flight::new(shared, call, body)))
         };
         ResponseFuture { way }
     }
@@ -318,6 +322,34 @@ impl ChannelBuilder {
     /// and its `age` in seconds.
     pub const fn cache_bytes(mut self, max: u64) -> Self {
         self.calls.cache_bytes = Some(max);
+        self
+    }
+
+    /// Lets this see each call and each attempt: see [`Interceptor`]. Those added first come
+    /// first, and hear last how a call ended.
+    pub fn intercept(mut self, interceptor: impl Interceptor) -> Self {
+        self.calls.around.intercept(interceptor);
+        self
+    }
+
+    /// Puts a tower layer around each call, above retries: it sees a call once, and the response
+    /// that counts. The first one added is the outermost. Layers stand above the interceptors and
+    /// the cache, and what they wait for counts against the call's deadline. A status in the chain
+    /// of an error is the call's own.
+    pub fn layer<L, B>(mut self, layer: L) -> Self
+    where
+        L: Layer<CallService> + Send + Sync + 'static,
+        L::Service: Service<http::Request<tonic::body::Body>, Response = http::Response<B>>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        <L::Service as Service<http::Request<tonic::body::Body>>>::Future: Send + 'static,
+        <L::Service as Service<http::Request<tonic::body::Body>>>::Error: Into<BoxError>,
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        self.calls.around.layers_mut().push(layer);
         self
     }
 

@@ -2,6 +2,7 @@
 //! endpoint, or for its next attempt.
 
 use crate::{
+    around,
     call::{Begun, Call},
     chance::Dice,
     channel::Shared,
@@ -141,9 +142,7 @@ async fn answered(
             (outgoing, stream, None)
         }
     };
-    if let (None, true, Some(policy)) =
-        (&attempted, outgoing.can_be_sent_again(), hedge_policy(call))
-    {
+    if let (None, true, Some(policy)) = (&attempted, outgoing.is_kept_whole(), hedge_policy(call)) {
         return hedged(share, call, times, policy, &outgoing, progress).await;
     }
     let mut again = outgoing.can_be_sent_again().then(|| Again::new(call));
@@ -169,6 +168,13 @@ async fn answered(
             return just.settle(progress);
         };
         let next = again.judge(&just, share.stack(), Instant::now(), &mut Dice);
+        if next != Next::Stop {
+            // Before it waits: the attempt that failed must read no more of a stream.
+            match outgoing.again() {
+                Some(beginning) => stream = beginning,
+                None => return just.settle(progress),
+            }
+        }
         match next {
             Next::Stop => return just.settle(progress),
             Next::AtOnce => progress.was_not_sent(),
@@ -209,6 +215,8 @@ async fn attempt(
     outgoing: &mut Outgoing,
     progress: &mut Progress,
 ) -> Result<Attempted, Failure> {
+    progress.phase = Phase::Around;
+    let call = &*around::attempted(share.stack(), call, previous).await?;
     progress.phase = Phase::Endpoint;
     let take = |live: &_, stream| {
         let payload = outgoing.payload(stream);
@@ -234,6 +242,6 @@ async fn attempt(
         result,
         sent.ticket,
         call,
-        outgoing.failure.as_ref(),
+        outgoing.failure(),
     ))
 }

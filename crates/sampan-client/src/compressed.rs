@@ -19,7 +19,7 @@ use std::sync::{Arc, OnceLock};
 use tonic::{Code, Status};
 
 /// What a call sends and takes compressed.
-#[derive(Debug, Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct CallCompression {
     compression: Compression,
     table: Arc<ShrinkageTable>,

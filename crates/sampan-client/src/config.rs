@@ -2,7 +2,7 @@
 
 pub(crate) mod env;
 
-use crate::{Error, error::BoxError, gate::GateSettings, retry::ThrottleSettings};
+use crate::{Error, around::Around, error::BoxError, gate::GateSettings, retry::ThrottleSettings};
 use sampan_wire::{
     compression::Compression,
     policy::{CallPolicy, Method},
@@ -43,6 +43,8 @@ pub(crate) struct CallSettings {
     pub(crate) service_config: ServiceConfig,
     /// The resolver may tell of another service config.
     pub(crate) follows_resolver: bool,
+    /// What the program puts around them.
+    pub(crate) around: Around,
 }
 
 // === impl ConfigSource ===

@@ -138,6 +138,18 @@ impl Times {
         }
     }
 
+    /// Somebody asks for less on the way.
+    pub(crate) fn shorten(&mut self, limit: Duration) {
+        let Some(asked) = Deadline::after(self.started, limit) else {
+            return;
+        };
+        for deadline in [&mut self.whole, &mut self.until_head] {
+            if deadline.is_none_or(|deadline| asked.at < deadline.at) {
+                *deadline = Some(asked);
+            }
+        }
+    }
+
     /// What is left, for the server. Never nothing: the timer ends the call.
     pub(crate) fn left(&self, now: Instant) -> Option<Duration> {
         let Deadline { at, limit } = self.whole?;

@@ -42,6 +42,8 @@ pub(crate) enum Phase {
     Endpoint,
     Response,
     Retry,
+    /// What a program puts around its calls.
+    Around,
 }
 
 /// Where and when a fault happened.
@@ -269,6 +271,7 @@ impl Phase {
             Self::Endpoint => "an endpoint to be connected",
             Self::Response => "the response",
             Self::Retry => "the time of the next attempt",
+            Self::Around => "a layer or an interceptor of the channel",
         }
     }
 }

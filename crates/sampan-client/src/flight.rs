@@ -101,6 +101,8 @@ impl Flight {
         };
         share.begin();
         let now = Instant::now();
+        // Such a call may have more on its way than there is room for here.
+        let has_begun = begun.is_some();
         let Begun { times, inbound } = match begun {
             Some(begun) => begun,
             None if share.stack().awaits_config() => {
@@ -111,7 +113,7 @@ impl Flight {
             None => share.stack().begin(call, now)?,
         };
         share.pass(now)?;
-        if inbound.is_some() || hedge_policy(call).is_some() {
+        if has_begun || inbound.is_some() || hedge_policy(call).is_some() {
             self.cool_for(inbound, times, Standing::Turn(body));
             return Ok(());
         }
@@ -184,7 +186,7 @@ impl Flight {
         result: Result<(http::Response<Incoming>, Answer), CallFailure>,
     ) -> Option<Outcome> {
         let away = self.away.take()?;
-        let failure = away.outgoing.failure.as_ref();
+        let failure = away.outgoing.failure();
         let attempted = match result {
             Ok((response, answer)) => Attempted::Answered(Answered {
                 response,

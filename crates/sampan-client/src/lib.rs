@@ -3,6 +3,7 @@
 //!
 //! [`Channel`] takes tonic's requests; clients that tonic or `sampan-build` generate run on it.
 
+mod around;
 mod backoff;
 pub mod balance;
 mod cache;
@@ -21,6 +22,7 @@ mod failure;
 mod flight;
 mod gate;
 mod inbound;
+mod interceptor;
 mod latency;
 mod outbound;
 pub mod policy;
@@ -37,10 +39,12 @@ mod subchannel;
 mod target;
 mod timers;
 
+pub use around::CallService;
 pub use balance::Balance;
 pub use channel::{Channel, ChannelBuilder, ResponseFuture};
 pub use endpoint::EndpointSnapshot;
 pub use error::Error;
+pub use interceptor::{EndedCall, Interceptor, OutgoingCall};
 pub use sampan_middleware::{compression, overload};
 pub use sampan_transport::{
     Certificate, ClientHttp2Settings, ClientTls, Identity, TcpKeepalive, TcpSettings,

@@ -1,9 +1,14 @@
-//! The body of a request: read far enough to know whether it is one message, which can be sent
-//! again, or a stream, which cannot.
+//! The body of a request: read far enough to know whether it is one message or a stream, and kept
+//! to be sent again.
 
-use crate::error::BoxError;
+mod replay;
+
+pub(crate) use replay::Replay;
+
+use crate::{error::BoxError, retry::ReplayBudget};
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
+use replay::{Given, Reader};
 use sampan_middleware::compression::{Packing, while_packing};
 use sampan_wire::frame::{FrameError, LengthCheck};
 use std::{
@@ -19,17 +24,29 @@ use tonic::Status;
 pub(crate) enum Outbound {
     /// All of it.
     Whole(Bytes),
-    /// More may come: can be sent once.
-    Stream(Streamed),
+    /// More may come.
+    Stream(Messages),
 }
 
-/// The body of a request that goes on.
-pub(crate) struct Streamed {
+/// A body that goes on.
+pub(crate) struct Messages {
     read: VecDeque<Bytes>,
     rest: tonic::body::Body,
-    failure: StreamFailure,
     lengths: LengthCheck,
+}
+
+/// A body that goes on, as one attempt sends it.
+pub(crate) struct Streamed {
+    from: From,
+    failure: StreamFailure,
     packing: Option<Box<Packing>>,
+}
+
+enum From {
+    /// What was kept, then what comes.
+    Kept(Reader),
+    Alone(Messages),
+    Over,
 }
 
 /// The caller's own failure to produce its request stream, once there is one.
@@ -72,21 +89,65 @@ impl Outbound {
                 }
             }
         };
-        Ok(Self::Stream(Streamed {
+        Ok(Self::Stream(Messages {
             read: first.into_iter().chain(second).collect(),
             rest: body,
-            failure: StreamFailure::default(),
             lengths: LengthCheck::new(max_message_bytes.unwrap_or(usize::MAX)),
-            packing: None,
         }))
+    }
+}
+
+// === impl Messages ===
+
+impl Messages {
+    /// For the attempts of a call.
+    pub(crate) fn kept(self, budget: &Arc<ReplayBudget>) -> (Replay, Streamed) {
+        Replay::new(self, StreamFailure::default(), Arc::clone(budget))
+    }
+
+    /// As it was.
+    pub(crate) fn into_body(self) -> tonic::body::Body {
+        tonic::body::Body::new(Streamed {
+            from: From::Alone(self),
+            failure: StreamFailure::default(),
+            packing: None,
+        })
+    }
+
+    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Status>>> {
+        let data = match self.read.pop_front() {
+            Some(data) => data,
+            None => loop {
+                match ready!(Pin::new(&mut self.rest).poll_frame(cx)) {
+                    None => return Poll::Ready(None),
+                    Some(Err(status)) => return Poll::Ready(Some(Err(status))),
+                    Some(Ok(frame)) => {
+                        if let Ok(data) = frame.into_data() {
+                            break data;
+                        }
+                    }
+                }
+            },
+        };
+        let too_long = |error: FrameError| Status::resource_exhausted(format!("a {error}"));
+        let checked = self.lengths.look(&data).map_err(too_long);
+        Poll::Ready(Some(checked.map(|()| data)))
+    }
+
+    fn is_over(&self) -> bool {
+        self.read.is_empty() && self.rest.is_end_stream()
     }
 }
 
 // === impl Streamed ===
 
 impl Streamed {
-    pub(crate) fn failure(&self) -> StreamFailure {
-        Arc::clone(&self.failure)
+    fn kept(reader: Reader) -> Self {
+        Self {
+            failure: Arc::clone(reader.failure()),
+            from: From::Kept(reader),
+            packing: None,
+        }
     }
 
     /// Compresses its messages.
@@ -105,19 +166,17 @@ impl http_body::Body for Streamed {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.get_mut();
         if this.packing.is_none() {
-            return this.poll_plain(cx);
+            return this
+                .poll_plain(cx)
+                .map(|data| data.map(|data| data.map(Frame::data)));
         }
         loop {
-            let frame = ready!(while_packing(|| this.poll_plain(cx)));
-            let Some(packing) = &mut this.packing else {
-                return Poll::Ready(frame);
-            };
-            let data = match frame.map(|frame| frame.map(Frame::into_data)) {
-                Some(Ok(Ok(data))) => packing.pack(data),
-                // gRPC requests have no trailers.
-                Some(Ok(Err(_))) => continue,
-                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
-                None => return Poll::Ready(None),
+            let data = ready!(while_packing(|| this.poll_plain(cx)));
+            let data = match (data, &mut this.packing) {
+                (Some(Ok(data)), Some(packing)) => packing.pack(data),
+                (Some(Ok(data)), None) => data,
+                (Some(Err(error)), _) => return Poll::Ready(Some(Err(error))),
+                (None, _) => return Poll::Ready(None),
             };
             if !data.is_empty() {
                 return Poll::Ready(Some(Ok(Frame::data(data))));
@@ -126,7 +185,12 @@ impl http_body::Body for Streamed {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.read.is_empty() && self.rest.is_end_stream()
+        match &self.from {
+            // Only reading on tells.
+            From::Kept(_) => false,
+            From::Alone(messages) => messages.is_over(),
+            From::Over => true,
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -136,24 +200,29 @@ impl http_body::Body for Streamed {
 
 impl Streamed {
     /// What its caller gives, checked.
-    fn poll_plain(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let this = self;
-        let frame = match this.read.pop_front() {
-            Some(data) => Some(Ok(Frame::data(data))),
-            None => ready!(Pin::new(&mut this.rest).poll_frame(cx)),
-        };
-        let checked = frame.map(|frame| {
-            let frame = frame?;
-            if let Some(data) = frame.data_ref() {
-                let too_long = |error: FrameError| Status::resource_exhausted(format!("a {error}"));
-                this.lengths.look(data).map_err(too_long)?;
+    fn poll_plain(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BoxError>>> {
+        if let From::Kept(reader) = &mut self.from {
+            match ready!(reader.poll(cx)) {
+                Ok(Given::Data(data)) => return Poll::Ready(Some(Ok(data))),
+                Ok(Given::End) => {
+                    self.from = From::Over;
+                    return Poll::Ready(None);
+                }
+                Ok(Given::Rest(messages)) => self.from = From::Alone(messages),
+                Err(error) => {
+                    self.from = From::Over;
+                    return Poll::Ready(Some(Err(error)));
+                }
             }
-            Ok(frame)
-        });
-        Poll::Ready(checked.map(|frame| {
-            frame.map_err(|status: Status| {
+        }
+        let From::Alone(messages) = &mut self.from else {
+            return Poll::Ready(None);
+        };
+        let data = ready!(messages.poll_data(cx));
+        Poll::Ready(data.map(|data| {
+            data.map_err(|status| {
                 // The transport only resets the stream; the caller wants to know why.
-                let _ = this.failure.set(status.clone());
+                let _ = self.failure.set(status.clone());
                 status.into()
             })
         }))
@@ -211,9 +280,10 @@ mod tests {
         let receiver = futures_util::stream::unfold(receiver, |mut receiver| async {
             receiver.recv().await.map(|item| (item, receiver))
         });
-        let Ok(Outbound::Stream(body)) = read(stream(receiver.boxed())) else {
+        let Ok(Outbound::Stream(messages)) = read(stream(receiver.boxed())) else {
             panic!("more may come");
         };
+        let (_replay, body) = messages.kept(&Arc::default());
         for text in ["b", "c"] {
             sender.send(data(text)).unwrap();
         }
@@ -229,11 +299,13 @@ mod tests {
 
         let items = [data("a"), data("b"), failing()];
         let later = read(stream(futures_util::stream::iter(items)));
-        let Ok(Outbound::Stream(body)) = later else {
+        let Ok(Outbound::Stream(messages)) = later else {
             panic!("two pieces are a stream");
         };
-        let failure = body.failure();
+        let (replay, body) = messages.kept(&Arc::default());
         assert!(body.collect().await.is_err());
-        assert_eq!(failure.get().unwrap().message(), "cannot encode");
+        let failure = replay.failure().get().unwrap();
+        assert_eq!(failure.message(), "cannot encode");
+        assert!(!replay.can_be_sent_again());
     }
 }

@@ -1,13 +1,14 @@
 //! The only place that orders what a call goes through.
 
 use crate::{
+    around::Around,
     cache::Cache,
     call::{Begun, Call},
     config::CallSettings,
     deadline::DeadlinePolicy,
     failure::{Failure, Fault},
     gate::Gate,
-    outbound::{Outbound, StreamFailure, Streamed},
+    outbound::{Outbound, Replay, StreamFailure, Streamed},
     policy::{PolicyTable, RetryBudget, ToldConfig},
     pool::Pool,
     retry::{ReplayBudget, Throttle, ThrottleSettings},
@@ -32,12 +33,16 @@ use tokio::{sync::Semaphore, time::Instant};
 ///
 /// | step | why there |
 /// |---|---|
-/// | its answer is looked for in the [`Cache`], where its method has one | above all that costs an attempt; its times are fixed before |
+/// | its times are fixed, where one of the next three is there | above everything that waits |
+/// | the program's layers ([`ChannelBuilder::layer`](crate::ChannelBuilder::layer)) | outermost: they see each call once, and all that becomes of it |
+/// | its interceptors, before the call | below the layers: they see the metadata as it will be sent; above the cache: what they add tells callers apart |
+/// | its answer is looked for in the [`Cache`], where its method has one | above all that costs an attempt |
 /// | [`Share`] counts the call | outermost: covers calls that are dropped while they wait |
 /// | its [`Times`](crate::deadline::Times) are fixed | above everything that waits: queueing and all attempts count |
 /// | it passes the [`Gate`], where there is one | above retries; before it takes anything |
 /// | its turn, where calls are limited | above retries: a call that is tried again is one call |
 /// | its body is read | above retries: what is whole can be sent again |
+/// | its interceptors, before the attempt | below retries: each attempt may need a token anew |
 /// | an endpoint is picked | below retries: each attempt takes one anew |
 /// | its messages are compressed | once it is known how far they go; what is kept is plain |
 /// | a connection takes it | of those that the endpoint has on this runtime |
@@ -49,7 +54,7 @@ use tokio::{sync::Semaphore, time::Instant};
 pub(crate) struct Stack {
     pub(crate) counters: Counters,
     pub(crate) throttle: Arc<Throttle>,
-    pub(crate) replay: ReplayBudget,
+    pub(crate) replay: Arc<ReplayBudget>,
     pub(crate) turns: Option<Arc<Semaphore>>,
     pub(crate) pool: Arc<Pool>,
     pub(crate) methods: HashMap<&'static str, &'static Method>,
@@ -60,6 +65,7 @@ pub(crate) struct Stack {
     told: Option<Arc<ToldConfig>>,
     pub(crate) gate: Option<Box<Gate>>,
     pub(crate) cache: Option<Cache>,
+    pub(crate) around: Option<Around>,
     budget: Mutex<RetryBudget>,
     shrinkage: Arc<ShrinkageTable>,
 }
@@ -69,7 +75,8 @@ pub(crate) struct Outgoing {
     /// A body that is one message, until it was sent; longer where there is room for it.
     whole: Option<Bytes>,
     is_kept: bool,
-    pub(crate) failure: Option<StreamFailure>,
+    /// Of a body that is a stream.
+    stream: Option<Replay>,
 }
 
 /// What a request carries.
@@ -110,7 +117,7 @@ impl Stack {
         Self {
             counters: Counters::default(),
             throttle,
-            replay: ReplayBudget::default(),
+            replay: Arc::default(),
             turns: turns.map(|most| Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)))),
             pool,
             methods: settings.methods,
@@ -123,6 +130,7 @@ impl Stack {
             told,
             gate: Gate::new(&settings.gate, Instant::now()).map(Box::new),
             cache: Cache::new(settings.cache_bytes),
+            around: settings.around.some(),
             budget: Mutex::new(RetryBudget::new(Default::default(), Instant::now())),
             shrinkage: Arc::default(),
         }
@@ -219,17 +227,18 @@ impl Outgoing {
                 let outgoing = Self {
                     is_kept: share.keep(bytes.len()),
                     whole: Some(bytes),
-                    failure: None,
+                    stream: None,
                 };
                 (outgoing, None)
             }
-            Outbound::Stream(body) => {
+            Outbound::Stream(messages) => {
+                let (replay, streamed) = messages.kept(&share.stack().replay);
                 let outgoing = Self {
                     is_kept: false,
                     whole: None,
-                    failure: Some(body.failure()),
+                    stream: Some(replay),
                 };
-                (outgoing, Some(body))
+                (outgoing, Some(streamed))
             }
         })
     }
@@ -252,7 +261,26 @@ impl Outgoing {
     }
 
     /// Whether all of it can be sent again.
-    pub(crate) const fn can_be_sent_again(&self) -> bool {
+    pub(crate) fn can_be_sent_again(&self) -> bool {
+        self.is_kept || self.stream.as_ref().is_some_and(Replay::can_be_sent_again)
+    }
+
+    /// Whether it can be sent twice at a time.
+    pub(crate) const fn is_kept_whole(&self) -> bool {
         self.is_kept
+    }
+
+    /// For another attempt: its stream from the beginning, where it is one. None when it is not
+    /// kept any more.
+    pub(crate) fn again(&self) -> Option<Option<Streamed>> {
+        match &self.stream {
+            Some(stream) => stream.again().map(Some),
+            None => self.is_kept.then_some(None),
+        }
+    }
+
+    /// Why its stream failed, if that is what it did.
+    pub(crate) fn failure(&self) -> Option<&StreamFailure> {
+        self.stream.as_ref().map(Replay::failure)
     }
 }

@@ -6,6 +6,7 @@ mod value;
 use crate::{loads::LoadReporting, secure::Secure};
 use sampan_container::{Grant, Plan};
 use sampan_middleware::compression::Compression;
+use sampan_middleware::overload::QueueDelaySettings;
 use sampan_transport::{Address, ListenSettings, MemoryBudget, ServeSettings};
 use std::{fmt, net::TcpListener, sync::Arc, time::Duration};
 
@@ -23,6 +24,8 @@ pub(crate) struct Config {
     /// None: one per granted core.
     pub(crate) workers: Option<usize>,
     pub(crate) longest_call: Option<Duration>,
+    /// When calls that wait are shed; None: never.
+    pub(crate) queue_delay: Option<QueueDelaySettings>,
     /// None: nobody is told of the load.
     pub(crate) load_reports: Option<LoadReporting>,
     pub(crate) compression: Option<Compression>,
@@ -176,6 +179,7 @@ impl Default for Config {
             max_connections: None,
             workers: None,
             longest_call: None,
+            queue_delay: None,
             load_reports: None,
             compression: None,
             sockets: ListenSettings::default(),

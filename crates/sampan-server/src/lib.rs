@@ -33,6 +33,7 @@ mod router;
 mod run;
 mod secure;
 mod server;
+mod shed;
 mod stack;
 mod status;
 mod tonic_seam;
@@ -45,6 +46,7 @@ pub use request::RequestExt;
 pub use router::{RouteFuture, Routes, RoutesFuture};
 pub use run::{run, run_with};
 pub use sampan_middleware::compression;
+pub use sampan_middleware::overload::QueueDelaySettings;
 pub use sampan_transport::{
     Certificate, Http2Settings, Identity, ServerTls, ServerTlsError, ServerTlsSettings,
 };

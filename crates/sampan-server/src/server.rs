@@ -11,13 +11,18 @@ use crate::{
     reflection::{Descriptors, Methods},
     router::Routes,
     secure,
+    shed::{Shed, Shedding},
     stack::{Calls, StackSettings},
 };
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body as HttpBody;
 use prometheus_client::registry::Registry;
-use sampan_middleware::{compression::Compression, metrics::ServerMetrics};
+use sampan_middleware::{
+    compression::Compression,
+    metrics::ServerMetrics,
+    overload::{QueueDelaySettings, Shedder},
+};
 use sampan_transport::{
     Address, Http2Settings, Incoming, ListenSettings, Listener, Protocols, ServerTlsSettings,
 };
@@ -171,6 +176,19 @@ impl<L> Server<L> {
         self
     }
 
+    /// Sheds calls that wait too long before work on them begins, some of them at first: when
+    /// their mean wait was over the threshold, 5 % fewer are let in. Shed are also those whose
+    /// deadline is nearer than that wait. They end at once as UNAVAILABLE, with the time to wait in
+    /// `grpc-retry-pushback-ms` and RetryInfo. Calls of the health service are shed last.
+    ///
+    /// The wait is that for a turn on the thread: a service that waits inside of its handlers, for a
+    /// database, does not look overloaded by it. Default: off.
+    #[must_use]
+    pub const fn shed_by_queue_delay(mut self, settings: QueueDelaySettings) -> Self {
+        self.config.queue_delay = Some(settings);
+        self
+    }
+
     /// Tells callers of the load, for balancers that share calls out by it: with each call, and
     /// beside calls to those who ask. Default: nobody is told, and nothing is measured for it.
     /// Source: gRFC A51.
@@ -311,6 +329,10 @@ impl<L> Server<L> {
             metrics: ServerMetrics::register(&mut registry, methods),
             longest_call: self.config.longest_call,
             is_strict: true,
+            shed: self.config.queue_delay.map(|settings| {
+                let shedder = Shedder::new(settings, tokio::time::Instant::now());
+                Shed::new(Arc::new(Shedding::new(shedder)))
+            }),
             loads: loads.clone(),
             compression: self.config.compression,
         };

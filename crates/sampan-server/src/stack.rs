@@ -7,10 +7,12 @@
 //! 2. Errors become trailers: above all that may cut a stream.
 //! 3. The panic guard: above everything that runs code of others.
 //! 4. The deadline: above the user's layers, whose waiting counts as well.
-//! 5. The call's context: above all code of the user that may call on.
-//! 6. Answers are compressed, where that was asked for: below the metrics, above all that makes them.
-//! 7. The seam: from there on all types are tonic's.
-//! 8. The user's layers, then the routes.
+//! 5. Shedding, where it is asked for: before any work, and below the deadline, which says whether
+//!    there is time for it.
+//! 6. The call's context: above all code of the user that may call on.
+//! 7. Answers are compressed, where that was asked for: below the metrics, above all that makes them.
+//! 8. The seam: from there on all types are tonic's.
+//! 9. The user's layers, then the routes.
 //!
 //! Why one service and not five layers: what each of them decides is cheap, but each layer moves
 //! the request, the future and the answer once more. What they decide is in sampan-middleware,
@@ -21,6 +23,7 @@ use crate::{
     answer::Answer,
     compressed::{ServerCompression, packed},
     loads::{CallLoad, Loads},
+    shed::Shed,
     tonic_seam::{Arriving, SeamFuture, TonicSeam},
 };
 use bytes::Bytes;
@@ -52,6 +55,8 @@ pub(crate) struct StackSettings {
     pub(crate) metrics: ServerMetrics,
     pub(crate) longest_call: Option<Duration>,
     pub(crate) is_strict: bool,
+    /// Where calls that wait too long are shed.
+    pub(crate) shed: Option<Shed>,
     /// None: nobody is told of the load.
     pub(crate) loads: Option<Arc<Loads>>,
     pub(crate) compression: Option<Compression>,
@@ -64,6 +69,7 @@ pub(crate) struct Calls<S> {
     /// The method of this connection's latest call: nearly always that of the next.
     latest: Option<(PathAndQuery, MethodMetrics)>,
     deadline: DeadlinePolicy,
+    shed: Option<Shed>,
     loads: Option<Arc<Loads>>,
     compression: Option<Arc<ServerCompression>>,
     seam: TonicSeam<S>,
@@ -95,6 +101,7 @@ impl<S: Clone + 'static> Calls<S> {
             metrics: settings.metrics,
             latest: None,
             deadline: DeadlinePolicy::with_longest(settings.longest_call),
+            shed: settings.shed,
             loads: settings.loads,
             compression: settings
                 .compression
@@ -137,6 +144,13 @@ where
         let now = clock::recent();
         let counted = self.count(request.uri().path_and_query(), now);
         let mut scope = CallScope::default();
+        let limit = self.deadline.limit(request.headers(), now);
+        let limit = limit.and_then(|limit| {
+            if let Some(shed) = &mut self.shed {
+                shed.admit(request.uri().path(), limit.at())?;
+            }
+            Ok(limit)
+        });
         let load = match &self.loads {
             Some(loads) => loads.begin(&mut request, now),
             None => None,
@@ -145,7 +159,7 @@ where
             None => Ok(None),
             Some(compression) => compression.of(&request),
         };
-        let (limit, state) = match self.deadline.limit(request.headers(), now) {
+        let (limit, state) = match limit {
             Ok(limit) => match &packing {
                 Err(refused) => (limit, State::Refused(refused.clone())),
                 Ok(_) => {
@@ -284,6 +298,7 @@ mod tests {
             metrics: metrics.clone(),
             longest_call: None,
             is_strict: true,
+            shed: None,
             loads: None,
             compression: None,
         };

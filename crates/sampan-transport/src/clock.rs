@@ -10,6 +10,8 @@ use tokio::time::Instant;
 thread_local! {
     /// Only while a connection of this thread is at work.
     static LATEST: Cell<Option<Instant>> = const { Cell::new(None) };
+    /// The reading before anything of that was worked on.
+    static TAKEN_IN: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
 /// Ends what [`take_in`] began: the connection's task waits again.
@@ -19,6 +21,13 @@ pub(crate) struct AtWork;
 #[must_use]
 pub fn recent() -> Instant {
     LATEST.get().unwrap_or_else(Instant::now)
+}
+
+/// When the connection that this code runs in took in what it is working on. None where there is
+/// none.
+#[must_use]
+pub fn taken_in() -> Option<Instant> {
+    TAKEN_IN.get()
 }
 
 /// The time; what follows in this connection takes it for [`recent`].
@@ -35,6 +44,7 @@ pub fn look() -> Instant {
 pub(crate) fn take_in() -> Instant {
     let now = Instant::now();
     LATEST.set(Some(now));
+    TAKEN_IN.set(Some(now));
     now
 }
 
@@ -43,5 +53,6 @@ pub(crate) fn take_in() -> Instant {
 impl Drop for AtWork {
     fn drop(&mut self) {
         LATEST.set(None);
+        TAKEN_IN.set(None);
     }
 }

@@ -2,6 +2,7 @@
 
 use super::outcome;
 use crate::{
+    around,
     call::Call,
     channel::Shared,
     deadline::Times,
@@ -103,6 +104,7 @@ async fn sent(
     previous: u32,
     outgoing: &Outgoing,
 ) -> End {
+    let call = &*around::attempted(share.stack(), call, previous).await?;
     let mut may_be_refused = true;
     loop {
         let take = |live: &_, stream| {

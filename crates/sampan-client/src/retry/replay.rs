@@ -32,6 +32,28 @@ impl ReplayBudget {
         fits
     }
 
+    /// Whether a call that keeps `kept` bytes of a stream may keep so many `more`, until it
+    /// [`release`](Self::release)s them all.
+    pub(crate) fn keep_more(&self, kept: usize, more: usize) -> bool {
+        if kept.saturating_add(more) > MAX_PER_CALL {
+            return false;
+        }
+        let fits = self.kept.fetch_add(more, Relaxed) + more <= MAX_PER_CHANNEL;
+        if !fits {
+            self.release(more);
+        }
+        fits
+    }
+
+    #[cfg(test)]
+    pub(crate) fn kept(&self) -> usize {
+        self.kept.load(Relaxed)
+    }
+
+    pub(crate) fn release(&self, len: usize) {
+        self.kept.fetch_sub(len, Relaxed);
+    }
+
     pub(crate) fn give_back(&self, len: usize) {
         if len > SMALL {
             self.kept.fetch_sub(len, Relaxed);

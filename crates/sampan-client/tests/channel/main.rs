@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so")]
 
+mod around;
 mod balancing;
 mod caching;
 mod calls;
@@ -19,5 +20,6 @@ mod names;
 mod policies;
 mod resolvers;
 mod retries;
+mod stream_retries;
 mod streams;
 mod support;

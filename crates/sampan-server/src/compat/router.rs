@@ -198,6 +198,7 @@ impl<L> Router<L> {
             metrics: metrics.clone(),
             longest_call: server.timeout,
             is_strict: !server.accepts_http1,
+            shed: None,
             loads: None,
             compression: None,
         };

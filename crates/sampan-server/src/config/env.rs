@@ -77,6 +77,7 @@ impl Config {
             max_connections,
             workers,
             longest_call: defaults.longest_call,
+            queue_delay: defaults.queue_delay,
             load_reports: defaults.load_reports,
             compression: defaults.compression,
             sockets,

@@ -109,6 +109,11 @@ impl Echo {
                 GATE.wait();
                 Ok(tonic::Response::new(text))
             }
+            // Its thread has no time for others.
+            "busy" => {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+                Ok(tonic::Response::new(text))
+            }
             "own out of range" => Err(Status::out_of_range("page 7 of 3")),
             "who am I" => Ok(tonic::Response::new(format!("{remote:?}"))),
             text if text.starts_with("for ") => {

@@ -13,5 +13,6 @@ mod echo;
 mod limits;
 mod probe;
 mod reflection;
+mod shedding;
 mod signals;
 mod threads;
