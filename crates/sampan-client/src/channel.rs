@@ -1,17 +1,18 @@
 //! What users hold: a channel, and how one is made.
 
 use crate::{
-    CallService, Counts, EndpointSnapshot, Error, Interceptor, around,
+    CallService, ConnectivityState, Counts, EndpointSnapshot, Error, Interceptor, around,
     balance::Balancing,
     call::Call,
-    config::{CallSettings, ConfigSource},
+    config::{CallSettings, ConfigSource, env},
     error::BoxError,
     flight::{Flight, Outcome},
     policy::CircuitLimits,
     pool::{Pool, PoolSettings, Source},
+    proxy::Proxy,
     resolve::{MakeResolver, Registry, Resolve, Resolver, TargetName, check_scheme},
     retry::ThrottleSettings,
-    route::RouteSettings,
+    route::{LocalUse, RouteSettings},
     site::Connector,
     stack::{RequestBody, Stack},
     target::{Place, Target},
@@ -68,6 +69,8 @@ pub struct ChannelBuilder {
     pool: PoolSettings,
     is_config_from_dns: bool,
     connector: Connector,
+    local: LocalUse,
+    proxy: Option<(String, String)>,
 }
 
 /// The response to a call. Dropping it cancels the call.
@@ -96,8 +99,10 @@ impl Channel {
     ///
     /// `dns:///host:port` or `host:port` means every address of the name (with a name server of
     /// your own, `dns://10.0.0.2:53/host:port`); `static:///a:1,b:2`
-    /// several places; `ipv4:`, `ipv6:` and `unix:PATH` addresses; `http://` and `https://` what
-    /// tonic means by them.
+    /// several places; `ipv4:`, `ipv6:` and `unix:PATH` addresses; `dns:///_grpc._tcp.name` what
+    /// SRV records name; `local:///pkg.Service` the servers on this host that have a service;
+    /// `http://` and `https://` what tonic means by them; other schemes what is
+    /// [registered](crate::resolve) for them.
     ///
     /// # Errors
     ///
@@ -121,6 +126,8 @@ impl Channel {
             pool: PoolSettings::default(),
             is_config_from_dns: false,
             connector: Connector::Sockets,
+            local: LocalUse::default(),
+            proxy: None,
         }
     }
 
@@ -133,6 +140,7 @@ impl Channel {
     ) -> Self {
         direct::register::<Self>();
         let pool = Arc::new(Pool::new(name.clone(), source, balancing, settings));
+        pool.configure(&calls.service_config);
         let stack = Arc::new(Stack::new(calls, Arc::clone(&pool)));
         Self {
             shared: Arc::new(Shared { name, pool, stack }),
@@ -150,6 +158,27 @@ impl Channel {
     /// Dropping the future loses nothing; connecting goes on.
     pub async fn connect(&self) -> Result<(), Error> {
         self.shared.pool.wait_ready().await
+    }
+
+    /// Where the channel stands: READY when an endpoint is connected, and well where its health is
+    /// watched; TRANSIENT_FAILURE when none can be reached; IDLE before the first call and when
+    /// it was not used for long. Asking does not make it connect; [`connect`](Self::connect) does.
+    #[must_use]
+    pub fn state(&self) -> ConnectivityState {
+        *self.shared.pool.connectivity().borrow()
+    }
+
+    /// Waits until the channel stands elsewhere than at `from`, and gives where. States that
+    /// passed in between are not seen.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    pub async fn state_changed(&self, from: ConnectivityState) -> ConnectivityState {
+        let mut state = self.shared.pool.connectivity();
+        // Its sender lives as long as the channel does.
+        let changed = state.wait_for(|state| *state != from).await;
+        changed.map_or(from, |state| *state)
     }
 
     /// What is known of each endpoint, in the order of their addresses. Empty until the first
@@ -418,6 +447,40 @@ impl ChannelBuilder {
         self
     }
 
+    /// Reaches servers by the HTTP proxy at `http://user:password@host:port`, which is asked to
+    /// CONNECT to each, and finds their addresses itself. What `past` names is dialled directly:
+    /// names with all below them, addresses, networks as `10.0.0.0/8`, with commas in between.
+    /// An empty URL: none. Unix sockets and resolvers that are registered go past it. Default:
+    /// what `grpc_proxy` and `no_grpc_proxy` say, else none. Source: gRFC A1.
+    pub fn proxy(mut self, url: impl Into<String>, past: impl Into<String>) -> Self {
+        self.proxy = Some((url.into(), past.into()));
+        self
+    }
+
+    /// Closes all connections after so long without a call, and looks no names up any more; the
+    /// next call begins anew. None: never. Default: 5 min.
+    pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.pool.idle_timeout = timeout.into();
+        self
+    }
+
+    /// Where servers on the same host have sockets: a folder that its containers share. Each
+    /// endpoint is reached by its socket there while there is one that works, else by TCP. Only
+    /// with TLS, or where the folder is [trusted](Self::local_trust). Default: what
+    /// `SAMPAN_LOCAL_DIR` says, else none.
+    pub fn local_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.local.dir = Some(dir.into());
+        self
+    }
+
+    /// Uses the [sockets of the same host](Self::local_dir) without TLS too. Whoever can write
+    /// their folder can then pose as any service; over TCP they would need its address. Default:
+    /// what `SAMPAN_LOCAL_TRUST` says, else false.
+    pub const fn local_trust(mut self, is_trusted: bool) -> Self {
+        self.local.is_trusted = Some(is_trusted);
+        self
+    }
+
     /// Asks DNS for a service config too: a TXT record of `_grpc_config.` and the target's name
     /// (gRFC A2). It takes the place of the one that the builder was given, and of the balancer
     /// unless [`balance`](Self::balance) says one; when it changes, calls follow. One that is
@@ -511,9 +574,17 @@ impl ChannelBuilder {
             user_agent: self.user_agent.as_deref(),
             connect: self.connect,
             connector: self.connector,
+            local: self.local,
         };
         let route = Arc::new(route.build()?);
         registry.config_from_dns = self.is_config_from_dns;
+        registry.proxy = match &self.proxy {
+            None => env::proxy()?,
+            Some((url, _)) if url.is_empty() => None,
+            Some((url, past)) => Some(Proxy::read(url, past).map_err(|reason| {
+                Error::configuration(format!("the proxy cannot be used: {reason}"))
+            })?),
+        };
         let name = target.as_str().to_owned();
         let resolver = |place| {
             Resolver::of_place(place, Arc::clone(&route), &registry).map_err(|error| {

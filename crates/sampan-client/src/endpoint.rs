@@ -35,6 +35,8 @@ pub(crate) struct Endpoint {
     zone: Option<Arc<str>>,
     /// Its place has no address any more.
     is_gone: AtomicBool,
+    /// Reached by a socket that the host's containers share.
+    is_local: AtomicBool,
     label: Arc<str>,
     /// Others were there before it, and nobody was connected to it yet.
     is_new: AtomicBool,
@@ -75,6 +77,8 @@ pub struct EndpointSnapshot {
     pub p99: Option<Duration>,
     /// It was taken out because it fails where others do not, and gets no calls for a while.
     pub is_ejected: bool,
+    /// It is on this host, and reached by a socket that its containers share instead of TCP.
+    pub is_local: bool,
 }
 
 /// One attempt's claim on an endpoint, from the pick to the attempt's end.
@@ -116,6 +120,7 @@ impl Endpoint {
             traits: ArcSwap::new(found.traits),
             zone,
             is_gone: AtomicBool::new(found.is_gone),
+            is_local: AtomicBool::new(false),
             label: site.address.to_string().into(),
             is_new: AtomicBool::new(joins_others),
             site,
@@ -133,6 +138,7 @@ impl Endpoint {
         member.attributes = Arc::clone(&traits.attributes);
         let is_same_zone = self.zone.is_some() && self.zone == traits.zone;
         member.nearness = match self.site.nearness() {
+            _ if self.is_local.load(Relaxed) => Nearness::Host,
             Nearness::Elsewhere if is_same_zone => Nearness::Zone,
             nearness => nearness,
         };
@@ -163,6 +169,11 @@ impl Endpoint {
         }
     }
 
+    /// How it is reached from now on.
+    pub(crate) fn reached(&self, is_local: bool) {
+        self.is_local.store(is_local, Relaxed);
+    }
+
     /// How long it has been known.
     fn nanos(&self, now: Instant) -> u64 {
         let age = now.saturating_duration_since(self.born);
@@ -188,6 +199,7 @@ impl Endpoint {
             p50: quantiles.map(|[p50, _]| p50),
             p99: quantiles.map(|[_, p99]| p99),
             is_ejected: self.replica.is_ejected(),
+            is_local: self.is_local.load(Relaxed),
         }
     }
 }

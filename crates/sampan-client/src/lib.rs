@@ -27,6 +27,7 @@ mod latency;
 mod outbound;
 pub mod policy;
 mod pool;
+mod proxy;
 pub mod resolve;
 mod response;
 mod retry;
@@ -47,7 +48,8 @@ pub use error::Error;
 pub use interceptor::{EndedCall, Interceptor, OutgoingCall};
 pub use sampan_middleware::{compression, overload};
 pub use sampan_transport::{
-    Certificate, ClientHttp2Settings, ClientTls, Identity, TcpKeepalive, TcpSettings,
+    Certificate, ClientHttp2Settings, ClientTls, Identity, SpiffeError, SpiffeId, SpiffePeers,
+    TcpKeepalive, TcpSettings,
 };
 pub use snapshot::Counts;
 pub use subchannel::ConnectivityState;

@@ -9,6 +9,7 @@
 mod chooser;
 mod driver;
 mod endpoints;
+mod health;
 mod member;
 mod offer;
 mod reports;
@@ -20,7 +21,7 @@ pub(crate) use offer::NoEndpoint;
 pub(crate) use source::{PlaceChange, Source};
 
 use crate::{
-    EndpointSnapshot, Error,
+    ConnectivityState, EndpointSnapshot, Error,
     balance::{Balancing, Keeper},
     endpoint::{Endpoint, Live},
     policy::ToldConfig,
@@ -37,6 +38,7 @@ use std::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 use tokio::{
     runtime::Handle,
@@ -47,12 +49,23 @@ use tokio::{
 use view::View;
 
 /// What a channel says of its endpoints.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct PoolSettings {
     /// Where the channel itself is.
     pub(crate) zone: Option<Arc<str>>,
     /// The builder says how to balance, whatever a service config says.
     pub(crate) is_balancing_fixed: bool,
+    /// After so long without a call its connections are closed; None: never.
+    pub(crate) idle_timeout: Option<Duration>,
+}
+
+/// What a service config says of connections.
+#[derive(Debug)]
+struct ServiceSettings {
+    /// The service whose health is watched.
+    health: Option<String>,
+    /// Of one endpoint.
+    max_connections: usize,
 }
 
 /// The endpoints of a channel.
@@ -74,6 +87,11 @@ pub(crate) struct Pool {
     in_use: watch::Sender<bool>,
     /// A connection was lost or refused: the name may have other addresses by now.
     lost: Notify,
+    service: ArcSwap<ServiceSettings>,
+    /// Where its best connection stands.
+    connectivity: watch::Sender<ConnectivityState>,
+    /// The driver has looked again.
+    looked: watch::Sender<()>,
     state: Mutex<State>,
 }
 
@@ -85,6 +103,34 @@ struct State {
     driver: Option<AbortHandle>,
     /// Here while no driver has it.
     source: Option<Source>,
+}
+
+// === impl PoolSettings ===
+
+impl Default for PoolSettings {
+    fn default() -> Self {
+        Self {
+            zone: None,
+            is_balancing_fixed: false,
+            idle_timeout: Some(Duration::from_secs(300)),
+        }
+    }
+}
+
+// === impl ServiceSettings ===
+
+impl ServiceSettings {
+    /// As many as A105 lets a client have, where nobody says how many.
+    const MAX_CONNECTIONS: usize = 10;
+
+    fn of(config: &ServiceConfig) -> Self {
+        let told = config.max_connections_per_endpoint();
+        let told = told.and_then(|most| usize::try_from(most).ok());
+        Self {
+            health: config.health_check().map(str::to_owned),
+            max_connections: told.unwrap_or(Self::MAX_CONNECTIONS),
+        }
+    }
 }
 
 // === impl Pool ===
@@ -107,6 +153,9 @@ impl Pool {
             is_asleep: AtomicBool::new(false),
             in_use: watch::Sender::new(true),
             lost: Notify::new(),
+            service: ArcSwap::from_pointee(ServiceSettings::of(&ServiceConfig::default())),
+            connectivity: watch::Sender::new(ConnectivityState::Idle),
+            looked: watch::Sender::new(()),
             state: Mutex::new(State {
                 endpoints: Endpoints::default(),
                 shards: Vec::new(),
@@ -133,6 +182,16 @@ impl Pool {
         self.update(State::clear);
     }
 
+    /// What its service config says of connections.
+    pub(crate) fn configure(&self, config: &ServiceConfig) {
+        self.service.store(Arc::new(ServiceSettings::of(config)));
+    }
+
+    /// Where the best of its connections stands.
+    pub(crate) fn connectivity(&self) -> watch::Receiver<ConnectivityState> {
+        self.connectivity.subscribe()
+    }
+
     /// The resolver may tell of another service config than this channel has.
     pub(crate) fn follow_config(&self, told: Arc<ToldConfig>) {
         // Once: a channel has one stack.
@@ -147,6 +206,7 @@ impl Pool {
         let Some(config) = told.tell(config) else {
             return;
         };
+        self.service.store(Arc::new(ServiceSettings::of(&config)));
         if !self.settings.is_balancing_fixed {
             let balancing = config.balance().map(Balancing::from).unwrap_or_default();
             self.keeper.store(Arc::new(Keeper::new(balancing)));
@@ -283,6 +343,20 @@ impl Pool {
             .map(|shard| shard.view(&self.name, unresolved, &keeper, are_pickers_due))
             .collect();
         let old = self.views.swap(Arc::new(views));
+        let connectivity = if state.source.is_some() || state.shards.is_empty() {
+            ConnectivityState::Idle
+        } else {
+            match state.endpoints.state(&state.shards) {
+                ConnectivityState::Ready => ConnectivityState::Ready,
+                _ if self.is_asleep.load(Ordering::SeqCst) => ConnectivityState::Idle,
+                other => other,
+            }
+        };
+        self.connectivity.send_if_modified(|known| {
+            let is_other = *known != connectivity;
+            *known = connectivity;
+            is_other
+        });
         drop(state);
         // Connections may go with it, and their code is not for under the lock.
         drop(old);

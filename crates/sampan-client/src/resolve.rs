@@ -43,6 +43,7 @@
 mod address;
 mod dns;
 mod fixed;
+mod local;
 mod registry;
 
 pub use address::{Resolved, ResolvedAddress};
@@ -53,6 +54,7 @@ pub use sampan_wire::service_config::ServiceConfig;
 pub(crate) use address::{Attributes, Traits};
 pub(crate) use dns::{Dns, Kind, Question};
 pub(crate) use fixed::Fixed;
+pub(crate) use local::Local;
 pub(crate) use registry::{MakeResolver, Registry, check as check_scheme};
 
 use crate::{
@@ -179,6 +181,17 @@ impl Resolver {
         route: Arc<Route>,
         registry: &Registry,
     ) -> Result<Self, BoxError> {
+        // A proxy finds servers by itself.
+        let (place, route) = match &registry.proxy {
+            Some(proxy) => match place
+                .server()
+                .and_then(|(host, port)| proxy.tunnel(&host, port))
+            {
+                Some(tunnel) => (&proxy.place, Arc::new(route.through(tunnel))),
+                None => (place, route),
+            },
+            None => (place, route),
+        };
         let resolve: Arc<dyn Resolve> = match place.clone() {
             Place::Address(address) => Arc::new(Fixed::new(address)),
             Place::Name {
@@ -194,6 +207,15 @@ impl Resolver {
                     wants_config: registry.config_from_dns,
                 };
                 Arc::new(Dns::new(question, port))
+            }
+            Place::Local(service) => {
+                let Some(dir) = route.local.clone() else {
+                    return Err("it needs a folder that the containers of this host share \
+                         (SAMPAN_LOCAL_DIR), and TLS or SAMPAN_LOCAL_TRUST=1"
+                        .into());
+                };
+                let local = Local::new(service, dir);
+                Arc::new(local.ok_or("no service is called so")?)
             }
             Place::Other(name) => match registry.find(name.scheme()) {
                 Some(make) => make(&name)?,

@@ -10,7 +10,8 @@ use http::{
     HeaderValue,
     uri::{Authority, Scheme},
 };
-use sampan_transport::{ClientTls, ConnectSettings, RouteHead};
+use sampan_transport::{ClientTls, ConnectSettings, LocalDir, RouteHead};
+use std::path::PathBuf;
 
 const USER_AGENT: &str = concat!("sampan/", env!("CARGO_PKG_VERSION"));
 
@@ -24,6 +25,16 @@ pub(crate) struct RouteSettings<'a> {
     pub(crate) user_agent: Option<&'a str>,
     pub(crate) connect: ConnectSettings,
     pub(crate) connector: Connector,
+    pub(crate) local: LocalUse,
+}
+
+/// What is said of the sockets that servers on the same host have.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LocalUse {
+    /// None: what the environment says.
+    pub(crate) dir: Option<PathBuf>,
+    /// Also without TLS. None: what the environment says.
+    pub(crate) is_trusted: Option<bool>,
 }
 
 // === impl RouteSettings ===
@@ -65,11 +76,31 @@ impl RouteSettings<'_> {
         let authority = HeaderValue::from_str(authority).map_err(|error| {
             Error::configuration(format!("\"{authority}\" is no authority")).with_source(error)
         })?;
+        let local = self.local.dir_for(connect.is_tls())?;
         let head = RouteHead::new(scheme, authority, user_agent);
         Ok(Route {
             head,
             connect,
             connector: self.connector,
+            local,
+            tunnel: None,
         })
+    }
+}
+
+// === impl LocalUse ===
+
+impl LocalUse {
+    /// Where sockets may be looked for. Without TLS nothing says who listens on one, so the
+    /// folder has to be trusted.
+    fn dir_for(self, is_tls: bool) -> Result<Option<LocalDir>, Error> {
+        let Some(dir) = self.dir.or_else(env::local_dir) else {
+            return Ok(None);
+        };
+        let is_trusted = match self.is_trusted {
+            Some(is_trusted) => is_trusted,
+            None => env::local_trust()?,
+        };
+        Ok((is_tls || is_trusted).then(|| LocalDir::new(dir)))
     }
 }

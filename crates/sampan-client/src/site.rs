@@ -1,14 +1,18 @@
 //! A place to connect to, and how one speaks to it.
 
 use crate::{Error, balance::Nearness, error::BoxError, resolve::Traits};
-use sampan_transport::{Address, ConnectError, ConnectSettings, Connection, RouteHead};
+use sampan_transport::{
+    Address, ConnectError, ConnectSettings, Connection, LocalDir, RouteHead, Tunnel,
+};
 use std::{
     fmt,
     hash::{Hash, Hasher},
     io,
     net::IpAddr,
+    path::PathBuf,
     pin::Pin,
     sync::Arc,
+    time::Duration,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -34,7 +38,22 @@ pub(crate) struct Route {
     pub(crate) head: RouteHead,
     pub(crate) connect: ConnectSettings,
     pub(crate) connector: Connector,
+    /// Where the sockets of servers on this host are, if they may be used.
+    pub(crate) local: Option<LocalDir>,
+    /// Its addresses are those of an HTTP proxy, which is asked for this.
+    pub(crate) tunnel: Option<Tunnel>,
 }
+
+/// A connection that was opened.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) connection: Connection,
+    /// By a socket that the host's containers share, in place of TCP.
+    pub(crate) is_local: bool,
+}
+
+/// A server on this host answers at once.
+const LOCAL_LIMIT: Duration = Duration::from_secs(1);
 
 /// Opens the connections of a place.
 pub(crate) enum Connector {
@@ -52,10 +71,56 @@ pub(crate) type ConnectFuture = Pin<Box<dyn Future<Output = Result<Connection, B
 // === impl Site ===
 
 impl Site {
-    pub(crate) async fn connect(&self) -> Result<Connection, BoxError> {
+    /// By the socket that the host's containers share, where there is one and it works; else by
+    /// its address.
+    pub(crate) async fn connect(&self) -> Result<Opened, BoxError> {
+        if let Some(connection) = self.connect_local().await {
+            return Ok(Opened {
+                connection,
+                is_local: true,
+            });
+        }
+        Ok(Opened {
+            connection: self.connect_directly().await?,
+            is_local: false,
+        })
+    }
+
+    /// By the socket that the host's containers share.
+    pub(crate) async fn connect_local(&self) -> Option<Connection> {
+        let path = self.local_socket()?;
+        let mut settings = self.route.connect.clone();
+        settings.connect_timeout = settings.connect_timeout.min(LOCAL_LIMIT);
+        let address = Address::Unix(path);
+        match sampan_transport::connect(&address, &settings).await {
+            Ok(connection) => Some(connection),
+            Err(error) => {
+                tracing::debug!(%address, %error, "a same-host socket does not work");
+                None
+            }
+        }
+    }
+
+    /// The socket that the host's containers share, if it is there now.
+    pub(crate) fn local_socket(&self) -> Option<PathBuf> {
+        let (Some(dir), Connector::Sockets, Address::Tcp(address)) =
+            (&self.route.local, &self.route.connector, &self.address)
+        else {
+            return None;
+        };
+        let path = dir.socket(&dir.name(*address));
+        path.exists().then_some(path)
+    }
+
+    async fn connect_directly(&self) -> Result<Connection, BoxError> {
         let settings = &self.route.connect;
         match &self.route.connector {
-            Connector::Sockets => Ok(sampan_transport::connect(&self.address, settings).await?),
+            Connector::Sockets => Ok(match (&self.route.tunnel, &self.address) {
+                (Some(tunnel), Address::Tcp(proxy)) => {
+                    sampan_transport::connect_through(*proxy, tunnel, settings).await?
+                }
+                _ => sampan_transport::connect(&self.address, settings).await?,
+            }),
             Connector::Custom(connect) => {
                 let limit = settings.connect_timeout;
                 tokio::time::timeout(limit, connect(self.address.clone(), settings.clone()))
@@ -108,6 +173,21 @@ impl Hash for Site {
     }
 }
 
+// === impl Route ===
+
+impl Route {
+    /// To the same place, by a proxy.
+    pub(crate) fn through(&self, tunnel: Tunnel) -> Self {
+        Self {
+            head: self.head.clone(),
+            connect: self.connect.clone(),
+            connector: Connector::Sockets,
+            local: None,
+            tunnel: Some(tunnel),
+        }
+    }
+}
+
 // === impl Connector ===
 
 impl Connector {
@@ -152,6 +232,8 @@ mod tests {
             ),
             connect: ConnectSettings::default(),
             connector: Connector::Sockets,
+            local: None,
+            tunnel: None,
         });
         let is_near = |text: &str| {
             Site {

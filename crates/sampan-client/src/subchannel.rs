@@ -76,6 +76,12 @@ impl Subchannel {
         self.backoff.failed(rng)
     }
 
+    /// It is connected, and says that it is not well.
+    pub(crate) const fn on_unwell(&mut self) {
+        self.state = ConnectivityState::TransientFailure;
+        self.has_failed = true;
+    }
+
     /// A connection takes no more calls, after it `lived` so long and answered some or none: how
     /// long to wait before the next.
     pub(crate) fn on_lost(

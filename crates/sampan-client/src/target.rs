@@ -8,6 +8,7 @@
 //! | `10.0.0.7:50051`, `ipv4:10.0.0.7:50051,10.0.0.8:50051`, `ipv6:[::1]:50051` | addresses |
 //! | `static:///a:1,10.0.0.7:2` | several names or addresses |
 //! | `unix:run/orders.sock`, `unix:///run/orders.sock` | a Unix socket |
+//! | `local:///pkg.Service` | the servers on this host that have the service |
 //! | `http://orders:50051`, `https://orders` | as `dns:`, without and with TLS; port 80 or 443 |
 //! | `scheme:…` | what was registered for it ([`resolve`](crate::resolve)) |
 //!
@@ -42,6 +43,8 @@ pub(crate) enum Place {
         kind: Kind,
         server: Option<SocketAddr>,
     },
+    /// Stands for the servers on this host that have this service.
+    Local(String),
     /// Stands for what a resolver finds that is not built in.
     Other(TargetName),
 }
@@ -65,9 +68,11 @@ pub(crate) struct InvalidTarget {
     reason: String,
 }
 
-const SCHEMES: [&str; 7] = ["dns", "static", "ipv4", "ipv6", "unix", "http", "https"];
+const SCHEMES: [&str; 8] = [
+    "dns", "local", "static", "ipv4", "ipv6", "unix", "http", "https",
+];
 /// Schemes that others have and this version has not.
-const FOREIGN: [&str; 5] = ["xds", "k8s", "local", "unix-abstract", "vsock"];
+const FOREIGN: [&str; 4] = ["xds", "k8s", "unix-abstract", "vsock"];
 
 // === impl Target ===
 
@@ -130,6 +135,7 @@ impl Target {
                 })?
             }
             "unix" => vec![read_unix(rest)?],
+            "local" => vec![read_local(after_slashes(scheme, rest)?)?],
             _ => {
                 let (said, port) = if scheme == "https" {
                     (Security::Tls, 443)
@@ -310,6 +316,16 @@ fn read_unix(rest: &str) -> Result<Place, String> {
     Ok(Place::Address(Address::Unix(PathBuf::from(path))))
 }
 
+fn read_local(service: &str) -> Result<Place, String> {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.');
+    if service.is_empty() || service.starts_with('.') || !service.chars().all(is_part) {
+        return Err(format!(
+            "\"{service}\" is no service: write \"local:///pkg.Service\""
+        ));
+    }
+    Ok(Place::Local(service.to_owned()))
+}
+
 fn read_http(scheme: &str, rest: &str, default_port: u16) -> Result<Place, String> {
     let Some(rest) = rest.strip_prefix("//") else {
         return Err(format!("write \"{scheme}://host:port\""));
@@ -382,6 +398,22 @@ impl Place {
         Ok(Self::Address(Address::Tcp(address)))
     }
 
+    /// Where its servers are dialled at, if that is known without asking.
+    pub(crate) fn server(&self) -> Option<(String, u16)> {
+        match self {
+            Self::Address(Address::Tcp(address)) => {
+                Some((address.ip().to_string(), address.port()))
+            }
+            Self::Name {
+                host,
+                port,
+                kind: Kind::Addresses,
+                ..
+            } => Some((host.clone(), *port)),
+            _ => None,
+        }
+    }
+
     fn authority(&self) -> String {
         match self {
             Self::Address(Address::Tcp(address)) => address.to_string(),
@@ -395,6 +427,7 @@ impl Place {
                 host.strip_suffix('.').unwrap_or(host).to_owned()
             }
             Self::Name { host, port, .. } => format!("{host}:{port}"),
+            Self::Local(service) => service.clone(),
             Self::Other(name) => authority_of(name).to_string(),
         }
     }
@@ -435,6 +468,7 @@ mod tests {
                 "static:///a:1,10.0.0.7:2",
                 vec![name("a", 1), address("10.0.0.7:2")],
             ),
+            ("local:///a.b.C", vec![Place::Local("a.b.C".to_owned())]),
             ("unix:run/a.sock", vec![address("unix:run/a.sock")]),
             ("unix:/run/a.sock", vec![address("unix:/run/a.sock")]),
             ("unix:///run/a.sock", vec![address("unix:/run/a.sock")]),
@@ -511,6 +545,7 @@ mod tests {
             (":50051", "localhost:50051"),
             ("::1:50051", "[::1]:50051"),
             ("unix:", "no path"),
+            ("local:///a/b", "local:///pkg.Service"),
             ("unix://run/a.sock", "unix:///run/a.sock"),
             ("ipv4:[::1]:1", "no ipv4 address"),
             ("static:///a:1,,b:2", "empty"),

@@ -15,6 +15,7 @@ use crate::{
     error::Kind,
     health::Health,
     loads::Loads,
+    local::Index,
     probe::Probe,
     secure::Secure,
 };
@@ -26,7 +27,13 @@ use futures_util::{
 };
 use sampan_transport::{Address, Listener, Protocols, ServeSettings};
 use served::Setup;
-use std::{future::Future, pin::pin, sync::Arc, task::Poll, time::Duration};
+use std::{
+    future::Future,
+    pin::pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::Poll,
+    time::Duration,
+};
 use stop::{Phase, Phases, Stop};
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -40,6 +47,8 @@ pub struct BoundServer {
     listeners: Vec<Listener>,
     addresses: Vec<Address>,
     probe: Option<Listener>,
+    /// Sockets for channels on the same host.
+    local: Vec<Listener>,
     core: Core,
 }
 
@@ -57,6 +66,8 @@ pub(crate) struct Core {
     pub(crate) workers: usize,
     pub(crate) lame_duck: Duration,
     pub(crate) drain_timeout: Duration,
+    /// What the same-host index says of this server, until it drains.
+    pub(crate) index: Mutex<Index>,
 }
 
 /// Connections to the probe port at once: scrapers and health checkers are few.
@@ -68,7 +79,12 @@ const ABORT_LIMIT: Duration = Duration::from_secs(1);
 // === impl BoundServer ===
 
 impl BoundServer {
-    pub(crate) fn new(listeners: Vec<Listener>, probe: Option<Listener>, core: Core) -> Self {
+    pub(crate) fn new(
+        listeners: Vec<Listener>,
+        probe: Option<Listener>,
+        local: Vec<Listener>,
+        core: Core,
+    ) -> Self {
         let addresses = listeners
             .iter()
             .map(|l| l.local_address().clone())
@@ -77,6 +93,7 @@ impl BoundServer {
             listeners,
             addresses,
             probe,
+            local,
             core,
         }
     }
@@ -153,7 +170,8 @@ impl BoundServer {
             }
             pending().await
         };
-        let listeners = self.listeners.into_iter().map(connections);
+        let listeners = self.listeners.into_iter().chain(self.local);
+        let listeners = listeners.map(connections);
         tokio::select! {
             biased;
             end = self.core.run(listeners, signals) => end,
@@ -218,12 +236,18 @@ impl Core {
         Ok(())
     }
 
+    fn leave_index(&self) {
+        let mut index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(std::mem::take(&mut *index));
+    }
+
     async fn take(&self, step: Step, phases: &Phases, acceptor: &Acceptor) {
         match step {
             Step::ReportNotServing => {
                 let (lame_duck, cap) = (self.lame_duck, self.drain_timeout);
                 tracing::info!(target: "sampan", ?lame_duck, ?cap, "draining");
                 self.probe.not_ready();
+                self.leave_index();
                 self.health.not_serving().await;
             }
             Step::StopAccepting => {

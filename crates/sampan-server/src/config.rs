@@ -3,7 +3,7 @@
 mod env;
 mod value;
 
-use crate::{loads::LoadReporting, secure::Secure};
+use crate::{loads::LoadReporting, local::LocalSettings, secure::Secure};
 use sampan_container::{Grant, Plan};
 use sampan_middleware::compression::Compression;
 use sampan_middleware::overload::QueueDelaySettings;
@@ -33,6 +33,7 @@ pub(crate) struct Config {
     pub(crate) connections: ServeSettings,
     pub(crate) tls: Option<Arc<dyn Secure>>,
     pub(crate) granted: Grant,
+    pub(crate) local: LocalSettings,
 }
 
 #[derive(Debug)]
@@ -124,6 +125,16 @@ pub const ENVIRONMENT: &[EnvironmentKey] = &[
         "how long its answer may take",
     ),
     key(
+        "SAMPAN_LOCAL_DIR",
+        "",
+        "a folder that the containers of a host share: servers listen there too, channels look there first",
+    ),
+    key(
+        "SAMPAN_LOCAL_TRUST",
+        "0",
+        "1: such sockets are used without TLS too; whoever can write the folder can then pose as any service",
+    ),
+    key(
         "SAMPAN_LOG",
         "info",
         "what is logged: a level, or levels by module, as in info,sampan=debug; RUST_LOG if not set",
@@ -189,6 +200,7 @@ impl Default for Config {
             },
             tls: None,
             granted,
+            local: LocalSettings::default(),
         }
     }
 }

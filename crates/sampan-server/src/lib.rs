@@ -26,6 +26,7 @@ mod drain;
 mod error;
 mod health;
 mod loads;
+mod local;
 mod probe;
 mod reflection;
 mod request;
@@ -49,6 +50,7 @@ pub use sampan_middleware::compression;
 pub use sampan_middleware::overload::QueueDelaySettings;
 pub use sampan_transport::{
     Certificate, Http2Settings, Identity, ServerTls, ServerTlsError, ServerTlsSettings,
+    SpiffeError, SpiffeId, SpiffePeers,
 };
 pub use server::Server;
 

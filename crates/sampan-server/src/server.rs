@@ -7,6 +7,7 @@ use crate::{
     error::Kind,
     health::{self, Health},
     loads::{LoadReporting, Loads, METHOD},
+    local::Local,
     probe::Probe,
     reflection::{Descriptors, Methods},
     router::Routes,
@@ -243,6 +244,26 @@ impl<L> Server<L> {
         self
     }
 
+    /// Listens in `dir` too, a folder that the containers of a host share, for channels that are
+    /// told of the same: they reach each TCP address of this server by a Unix socket there, named
+    /// by a hash of the address, and its services by an index. Both are removed when the server
+    /// drains; sockets that dead servers left are replaced. Only with TLS, or where the folder is
+    /// [trusted](Self::local_trust). Default: none.
+    #[must_use]
+    pub fn local_dir(mut self, dir: impl Into<std::path::PathBuf>) -> Self {
+        self.config.local.dir = Some(dir.into());
+        self
+    }
+
+    /// Listens in the [shared folder](Self::local_dir) without TLS too. Whoever can write that
+    /// folder can put a socket there under any address, and so pose as any service to channels
+    /// that trust it as well; over TCP they would need the address. Default: false.
+    #[must_use]
+    pub const fn local_trust(mut self, is_trusted: bool) -> Self {
+        self.config.local.is_trusted = is_trusted;
+        self
+    }
+
     /// The age, ±10 %, at which a connection is asked to go, so that clients find new servers;
     /// its calls end first. Default: none. Source: gRFC A9.
     #[must_use]
@@ -319,6 +340,7 @@ impl<L> Server<L> {
         B::Error: Into<BoxError>,
     {
         let health = Health::serving(self.routes.names()).await;
+        let services: Vec<_> = self.routes.names().collect();
         let loads = self.config.load_reports.take().map(|reporting| {
             let cores = self.config.granted.cores;
             Loads::new(reporting, cores, Instant::now())
@@ -339,7 +361,7 @@ impl<L> Server<L> {
         let metrics = settings.metrics.clone();
         let stack = Calls::new(self.user.layer(self.routes), settings);
         let served = Served::http2(stack, metrics);
-        bind(self.config, served, registry, health, loads)
+        bind(self.config, served, registry, health, loads, &services)
     }
 
     /// Like [`serve`](Self::serve), but every request, HTTP/1.1 or HTTP/2, goes to `service`:
@@ -386,6 +408,7 @@ impl<L> Server<L> {
             Registry::default(),
             health,
             None,
+            &[],
         )
     }
 
@@ -427,11 +450,12 @@ fn bind(
     registry: Registry,
     health: Health,
     loads: Option<Arc<Loads>>,
+    services: &[&str],
 ) -> Result<BoundServer, Error> {
     if config.listen.is_empty() {
         return Err(Kind::NoListener.into());
     }
-    let core = core(&config, served, registry, health, loads);
+    let mut core = core(&config, served, registry, health, loads);
     let mut listeners = Vec::new();
     for listen in config.listen {
         listeners.push(match listen {
@@ -457,7 +481,11 @@ fn bind(
         Some(address) => Some(Listener::bind(address, &alone).map_err(Kind::Listen)?),
         None => None,
     };
-    Ok(BoundServer::new(listeners, probe, core))
+    let is_tls = config.tls.is_some();
+    let services = services.iter().copied();
+    let local = Local::open(&config.local, is_tls, &listeners, services, &alone);
+    core.index = local.index.into();
+    Ok(BoundServer::new(listeners, probe, local.listeners, core))
 }
 
 fn core(
@@ -479,5 +507,6 @@ fn core(
         workers: plan.workers,
         lame_duck: config.lame_duck,
         drain_timeout: config.drain_timeout,
+        index: Default::default(),
     }
 }

@@ -4,8 +4,11 @@ use crate::{
     Address, ClientTls, Connection, TlsError, http2::client, preface::Spoken, socket::TcpSettings,
     tls::client::PreparedTls,
 };
-use std::{io, path::Path, time::Duration};
-use tokio::io::{AsyncRead, AsyncWrite};
+use std::{io, net::SocketAddr, path::Path, time::Duration};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
 use tokio_rustls::TlsConnector;
 
 /// How connections are opened and what holds on them.
@@ -53,6 +56,9 @@ pub enum ConnectError {
     /// The socket could not be connected.
     #[error(transparent)]
     Socket(io::Error),
+    /// The HTTP proxy in between did not connect to the server.
+    #[error("the proxy answered \"{0}\"")]
+    Proxy(String),
     /// The TLS handshake failed.
     #[error("TLS handshake failed")]
     Tls(#[source] io::Error),
@@ -85,11 +91,7 @@ pub async fn connect(
     within(settings.connect_timeout, async {
         match address {
             Address::Tcp(address) => {
-                let stream = tokio::net::TcpStream::connect(address)
-                    .await
-                    .map_err(ConnectError::Socket)?;
-                settings.tcp.apply(&stream).map_err(ConnectError::Socket)?;
-                secure_and_start(stream, settings).await
+                secure_and_start(tcp(*address, settings).await?, settings).await
             }
             Address::Unix(path) => connect_unix(path, settings).await,
         }
@@ -111,7 +113,18 @@ where
     within(settings.connect_timeout, secure_and_start(io, settings)).await
 }
 
-async fn within(
+pub(crate) async fn tcp(
+    address: SocketAddr,
+    settings: &ConnectSettings,
+) -> Result<TcpStream, ConnectError> {
+    let stream = TcpStream::connect(address)
+        .await
+        .map_err(ConnectError::Socket)?;
+    settings.tcp.apply(&stream).map_err(ConnectError::Socket)?;
+    Ok(stream)
+}
+
+pub(crate) async fn within(
     limit: Duration,
     attempt: impl Future<Output = Result<Connection, ConnectError>>,
 ) -> Result<Connection, ConnectError> {
@@ -133,7 +146,10 @@ async fn connect_unix(_: &Path, _: &ConnectSettings) -> Result<Connection, Conne
     Err(ConnectError::Socket(io::ErrorKind::Unsupported.into()))
 }
 
-async fn secure_and_start<T>(io: T, settings: &ConnectSettings) -> Result<Connection, ConnectError>
+pub(crate) async fn secure_and_start<T>(
+    io: T,
+    settings: &ConnectSettings,
+) -> Result<Connection, ConnectError>
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -225,6 +241,9 @@ impl ConnectError {
                 io::ErrorKind::PermissionDenied => Some("may this user use the socket?"),
                 _ => None,
             },
+            Self::Proxy(_) => {
+                Some("may the proxy connect there? no_grpc_proxy names what goes past it")
+            }
             Self::Tls(error) => tls_hint(error),
             Self::NoHttp2Alpn => Some("is this a gRPC server's port?"),
             Self::NotHttp2(Spoken::Tls) => Some("plaintext against TLS? Use https:// or set TLS"),

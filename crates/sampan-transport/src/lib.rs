@@ -15,6 +15,7 @@ mod http2;
 mod inbox;
 mod incoming;
 mod listen;
+mod local;
 mod peer;
 mod preface;
 pub mod rt;
@@ -22,6 +23,7 @@ mod serve;
 mod socket;
 mod tls;
 pub mod trial;
+mod tunnel;
 
 pub use address::{Address, InvalidAddress};
 pub use budget::MemoryBudget;
@@ -32,6 +34,7 @@ pub use connection::{
 pub use fault::{ResetReason, TransportError};
 pub use incoming::{BodyError, Incoming};
 pub use listen::{DetachedSocket, ListenError, ListenSettings, Listener, Socket, TcpKeepalive};
+pub use local::LocalDir;
 pub use peer::PeerInfo;
 pub use preface::Spoken;
 pub use rustls_pki_types::CertificateDer;
@@ -41,4 +44,5 @@ pub use serve::{
 };
 pub use socket::TcpSettings;
 pub use tls::{Certificate, ClientTls, Identity, TlsError};
-pub use tls::{ServerTls, ServerTlsError, ServerTlsSettings};
+pub use tls::{ServerTls, ServerTlsError, ServerTlsSettings, SpiffeError, SpiffeId, SpiffePeers};
+pub use tunnel::{Tunnel, connect_through};

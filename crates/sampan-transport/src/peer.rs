@@ -1,6 +1,6 @@
 //! Who is at the other end of a connection.
 
-use crate::Address;
+use crate::{Address, SpiffeId};
 use rustls_pki_types::CertificateDer;
 use std::{any::Any, sync::Arc};
 use tokio::net::{TcpStream, UnixStream};
@@ -66,6 +66,13 @@ impl PeerInfo {
     #[must_use]
     pub fn certificates(&self) -> Option<&Arc<Vec<CertificateDer<'static>>>> {
         self.0.certificates.as_ref()
+    }
+
+    /// Which workload the peer is, by its verified certificate. None without one, and where that
+    /// names no workload.
+    #[must_use]
+    pub fn spiffe_id(&self) -> Option<SpiffeId> {
+        SpiffeId::of(self.certificates()?.first()?).ok()
     }
 
     pub(crate) fn of_tcp(io: &TcpStream) -> Self {

@@ -1,12 +1,16 @@
 //! TLS of both sides: certificates as PEM text, and what each side does with them.
 
 pub(crate) mod client;
+mod reload;
 mod server;
+mod spiffe;
 
 pub use client::{ClientTls, TlsError};
 pub use server::{ServerTls, ServerTlsError, ServerTlsSettings};
+pub use spiffe::{SpiffeError, SpiffeId, SpiffePeers};
 
-use std::fmt;
+use reload::IdentityFiles;
+use std::{fmt, io, path::PathBuf};
 
 /// One or more certificates as PEM text. Read when the settings that hold it are used.
 #[derive(Clone, PartialEq, Eq)]
@@ -19,6 +23,8 @@ pub struct Certificate {
 pub struct Identity {
     certificate: Certificate,
     key: Vec<u8>,
+    /// Where it was read, and is read again.
+    files: Option<IdentityFiles>,
 }
 
 // === impl Certificate ===
@@ -52,7 +58,26 @@ impl Identity {
         Self {
             certificate: Certificate::from_pem(certificate),
             key: key.as_ref().to_vec(),
+            files: None,
         }
+    }
+
+    /// Reads PEM files of the chain, leaf first, and of its key. Once they change, new
+    /// connections use what they hold then: they are looked at when a connection begins, at most
+    /// once a second. Where that cannot be used, or the key is not of the certificate, the pair
+    /// before goes on, with a warning in the log.
+    ///
+    /// # Errors
+    /// When a file cannot be read. What is in it is checked when the settings are used.
+    pub fn from_files(
+        certificate: impl Into<PathBuf>,
+        key: impl Into<PathBuf>,
+    ) -> io::Result<Self> {
+        let files = IdentityFiles {
+            certificate: certificate.into(),
+            key: key.into(),
+        };
+        files.read()
     }
 
     /// The chain, leaf first.

@@ -4,13 +4,13 @@
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use rcgen::{CertificateParams, Issuer, KeyPair};
+use rcgen::{CertificateParams, Issuer, KeyPair, SanType};
 use sampan_transport::{
     Address, CallHead, Certificate, ClientTls, ConnectError, ConnectSettings, Connection, Identity,
     ListenSettings, Listener, Payload, Protocols, RouteHead, ServeSettings, ServerTls,
-    ServerTlsSettings, connect, serve_connection,
+    ServerTlsSettings, SpiffePeers, connect, serve_connection,
 };
-use std::convert::Infallible;
+use std::{convert::Infallible, fs, path::Path, time::Duration};
 
 struct Authority {
     issuer: Issuer<'static, KeyPair>,
@@ -33,14 +33,27 @@ impl Authority {
     }
 
     fn issue(&self, name: &str) -> Identity {
-        let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new([name.to_owned()]).unwrap();
+        self.sign(&params)
+    }
+
+    /// For workloads of these names.
+    fn issue_spiffe(&self, ids: &[&str]) -> Identity {
+        let mut params = CertificateParams::new([]).unwrap();
+        let name = |id: &&str| SanType::URI((*id).try_into().unwrap());
+        params.subject_alt_names = ids.iter().map(name).collect();
+        self.sign(&params)
+    }
+
+    fn sign(&self, params: &CertificateParams) -> Identity {
+        let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         Identity::from_pem(certificate.pem(), key.serialize_pem())
     }
 }
 
-/// Answers each request with the number of certificates that its client showed.
+/// Answers each request with the number of certificates that its client showed, and with the name
+/// of its workload.
 fn start(settings: &ServerTlsSettings) -> Address {
     let listener =
         Listener::bind(&"127.0.0.1:0".parse().unwrap(), &ListenSettings::default()).unwrap();
@@ -54,10 +67,13 @@ fn start(settings: &ServerTlsSettings) -> Address {
                 let Ok((io, peer)) = tls.accept(socket, peer).await else {
                     return;
                 };
-                let shown = peer.certificates().map_or(0, |all| all.len());
-                let service = tower::service_fn(move |_| async move {
-                    let body = Full::new(Bytes::from(shown.to_string()));
-                    Ok::<_, Infallible>(http::Response::new(body))
+                let shown = match (peer.certificates(), peer.spiffe_id()) {
+                    (_, Some(id)) => id.to_string(),
+                    (all, None) => all.map_or(0, |all| all.len()).to_string(),
+                };
+                let service = tower::service_fn(move |_| {
+                    let body = Full::new(Bytes::from(shown.clone()));
+                    async { Ok::<_, Infallible>(http::Response::new(body)) }
                 });
                 let never = std::future::pending();
                 let settings = ServeSettings::default();
@@ -151,6 +167,99 @@ async fn a_domain_name_overrides_the_targets_host() {
         .with_roots(authority.certificate.clone())
         .with_domain_name("real.test");
     assert!(dial(&address, &tls).await.is_ok());
+}
+
+fn write(folder: &Path, identity: &Identity) {
+    fs::write(folder.join("tls.crt"), identity.certificate()).unwrap();
+    fs::write(folder.join("tls.key"), identity.key()).unwrap();
+}
+
+/// Dials until it is as hoped: files are looked at once a second.
+async fn until_served(address: &Address, tls: &ClientTls) -> String {
+    let served = async {
+        loop {
+            if let Ok(connection) = dial(address, tls).await
+                && let Some(answer) = ask(&connection).await
+            {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let within = Duration::from_secs(10);
+    tokio::time::timeout(within, served).await.unwrap()
+}
+
+#[tokio::test]
+async fn certificates_of_both_sides_are_read_again_when_they_change() {
+    let (before, after) = (Authority::new(), Authority::new());
+    let (server, client) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    write(server.path(), &before.issue("shop.test"));
+    write(client.path(), &before.issue("orders"));
+    let identity = |folder: &Path| {
+        Identity::from_files(folder.join("tls.crt"), folder.join("tls.key")).unwrap()
+    };
+    let address = start(&ServerTlsSettings::new(identity(server.path())));
+    let trusts = |authority: &Authority| ClientTls::new().with_roots(authority.certificate.clone());
+    let old = dial(&address, &trusts(&before)).await.unwrap();
+    assert!(dial(&address, &trusts(&after)).await.is_err());
+    write(server.path(), &after.issue("shop.test"));
+    until_served(&address, &trusts(&after)).await;
+    assert_eq!(ask(&old).await.unwrap(), "0", "what is connected stays");
+
+    let mut strict = ServerTlsSettings::new(after.issue("shop.test"));
+    strict.client_ca = Some(after.certificate.clone());
+    let strict = start(&strict);
+    let tls = trusts(&after).with_identity(identity(client.path()));
+    assert!(dial(&strict, &tls).await.is_err());
+    write(client.path(), &after.issue("orders"));
+    assert_eq!(until_served(&strict, &tls).await, "1");
+    assert!(Identity::from_files("/no/such/file", "/none").is_err());
+}
+
+#[tokio::test]
+async fn servers_and_clients_are_let_in_by_their_spiffe_ids() {
+    let authority = Authority::new();
+    let orders = "spiffe://shop.example/ns/shop/sa/orders";
+    let of_shop = SpiffePeers::new()
+        .with_trust_domain("shop.example")
+        .unwrap();
+    let mut settings = ServerTlsSettings::new(authority.issue_spiffe(&[orders]));
+    settings.client_ca = Some(authority.certificate.clone());
+    settings.client_spiffe = Some(of_shop.clone());
+    let address = start(&settings);
+    let trusting = ClientTls::new()
+        .with_roots(authority.certificate.clone())
+        .with_spiffe(of_shop.clone());
+    let web = "spiffe://shop.example/web";
+    let known = trusting
+        .clone()
+        .with_identity(authority.issue_spiffe(&[web]));
+    let connection = dial(&address, &known).await.unwrap();
+    assert_eq!(ask(&connection).await.unwrap(), web);
+
+    // Of another domain, of two names, of none, and of somebody else's authority.
+    let stranger = Authority::new().issue_spiffe(&[web]);
+    for client in [
+        authority.issue_spiffe(&["spiffe://shop.example.org/web"]),
+        authority.issue_spiffe(&[web, orders]),
+        authority.issue("shop.example"),
+        stranger,
+    ] {
+        let client = trusting.clone().with_identity(client);
+        assert!(dial(&address, &client).await.is_err());
+    }
+
+    // The server is another workload, or has a host's name alone.
+    let payments = SpiffePeers::new().with_id("spiffe://shop.example/ns/shop/sa/payments");
+    let other = known.clone().with_spiffe(payments.unwrap());
+    let error = dial(&address, &other).await.err().unwrap();
+    assert!(format!("{error:?}").contains("orders"), "{error:?}");
+    let named = start(&ServerTlsSettings::new(authority.issue("shop.test")));
+    assert!(dial(&named, &trusting).await.is_err());
+    let impostor = Authority::new();
+    let impostor = start(&ServerTlsSettings::new(impostor.issue_spiffe(&[orders])));
+    assert!(dial(&impostor, &trusting).await.is_err());
 }
 
 #[test]

@@ -1,12 +1,14 @@
 //! gRPC's interop cases: a server, and a client for each case.
 
 mod cases;
+mod compression;
 mod negative;
 mod orca;
 mod server;
 mod soak;
 
 pub use cases::{CASES, Dial, run};
+pub use compression::COMPRESSION_CASES;
 pub use negative::NEGATIVE_CASES;
 pub use server::service;
 pub use soak::SoakSettings;

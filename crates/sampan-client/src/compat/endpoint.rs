@@ -4,7 +4,7 @@ use super::ClientTlsConfig;
 use crate::{
     Channel, Error,
     balance::Balancing,
-    config::CallSettings,
+    config::{CallSettings, env},
     error::BoxError,
     pool::{PoolSettings, Source},
     resolve::{Fixed, Registry, Resolver},
@@ -335,6 +335,7 @@ impl Endpoint {
             user_agent: self.user_agent.as_deref(),
             connect: self.connect.clone(),
             connector,
+            local: Default::default(),
         };
         settings.build()
     }
@@ -406,12 +407,15 @@ impl Route {
             ),
             connect: ConnectSettings::default(),
             connector: Connector::Broken(error),
+            local: None,
+            tunnel: None,
         }
     }
 }
 
 fn resolver_of(place: &Place, route: Route) -> Result<Resolver, Error> {
-    Resolver::of_place(place, Arc::new(route), &Registry::default())
+    let registry = Registry::with_proxy(env::proxy()?);
+    Resolver::of_place(place, Arc::new(route), &registry)
         .map_err(|error| Error::configuration("cannot resolve").with_source(error))
 }
 

@@ -27,8 +27,6 @@ const AFTER_FAILURES: BackoffPolicy = BackoffPolicy {
     max: POLL,
     jitter: POLL_JITTER,
 };
-/// An unused channel closes its connections after this.
-const IDLE: Duration = Duration::from_secs(300);
 
 pub(super) struct Driver {
     pool: Arc<Pool>,
@@ -107,6 +105,7 @@ impl Driver {
                 state.endpoints.unresolved(error);
             }
         });
+        pool.looked.send_replace(());
         pause
     }
 
@@ -114,10 +113,20 @@ impl Driver {
     async fn wait(&mut self, pause: Duration) -> bool {
         let resolved = Instant::now();
         let mut at = resolved + pause;
+        let idle = self.pool.settings.idle_timeout.unwrap_or(POLL).min(POLL);
+        let mut look = resolved + idle;
+        let mut was_used = false;
         loop {
             tokio::select! {
                 biased;
-                () = sleep_until(at) => return self.is_used(),
+                () = sleep_until(at) => return self.is_used() || was_used,
+                () = sleep_until(look), if look < at => {
+                    if !self.is_used() {
+                        return false;
+                    }
+                    was_used = true;
+                    look += idle;
+                }
                 () = self.source.changed() => return true,
                 () = self.pool.lost.notified() => {
                     self.why = Why::Loss;
@@ -141,13 +150,14 @@ impl Driver {
             state.shards.iter_mut().for_each(Shard::rest);
         });
         pool.is_asleep.store(true, Ordering::SeqCst);
+        pool.update(|_| ());
         // A call may have come between the last look and the flag.
         if self.is_used() {
             pool.wake();
         }
-        let idle = sleep(IDLE);
+        let idle = sleep(pool.settings.idle_timeout.unwrap_or_default());
         tokio::pin!(idle);
-        let mut is_idle = false;
+        let mut is_idle = pool.settings.idle_timeout.is_none();
         loop {
             tokio::select! {
                 biased;
@@ -172,7 +182,8 @@ impl Driver {
         for shard in &mut state.shards {
             is_used |= shard.was_used(now);
         }
-        let is_idle = |shard: &Shard| shard.unused_for(now) >= IDLE;
+        let limit = self.pool.settings.idle_timeout;
+        let is_idle = |shard: &Shard| limit.is_some_and(|limit| shard.unused_for(now) >= limit);
         let are_idle = state.shards.iter().any(is_idle);
         is_used |= state.endpoints.calls_in_flight();
         drop(state);

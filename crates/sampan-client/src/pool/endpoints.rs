@@ -86,6 +86,19 @@ impl Endpoints {
         self.unresolved = None;
     }
 
+    /// Of the channel, by those of its endpoints.
+    pub(super) fn state(&self, shards: &[Shard]) -> ConnectivityState {
+        let members = || shards.iter().flat_map(Shard::members);
+        let is_any_hopeful = members().any(|member| !member.is_failing());
+        if members().any(Member::is_ready) {
+            ConnectivityState::Ready
+        } else if is_any_hopeful || (self.list.is_empty() && self.unresolved.is_none()) {
+            ConnectivityState::Connecting
+        } else {
+            ConnectivityState::TransientFailure
+        }
+    }
+
     pub(super) fn failure(&self) -> Option<&Error> {
         self.unresolved.as_ref()
     }
@@ -114,7 +127,7 @@ impl Endpoints {
     pub(super) fn members(&self, shards: &[Shard]) -> Vec<balance::Member> {
         let shards = shards.iter().flat_map(Shard::members);
         let ready: HashSet<_> = shards
-            .filter(|member| !member.lives.is_empty())
+            .filter(|member| member.is_ready())
             .map(|member| Arc::as_ptr(&member.endpoint))
             .collect();
         let endpoints = self.list.iter();

@@ -3,13 +3,14 @@
 //! One connection is enough until a server takes no more streams on it; then there are more, up
 //! to ten, and those beyond the first go again when calls need them no more. Source: gRFC A105.
 
-use super::{Pool, reports::listen, shard::Local};
+use super::{Pool, health, reports::listen, shard::Local};
 use crate::{
     Error,
     backoff::BackoffPolicy,
     chance::Dice,
     endpoint::{Endpoint, Live},
     error::BoxError,
+    site::Opened,
     subchannel::Subchannel,
 };
 use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
@@ -25,7 +26,6 @@ use tokio::{
     time::{Instant, interval_at},
 };
 
-const MAX_CONNECTIONS: usize = 10;
 /// A connection beyond the first is closed when no call began on it for this to twice this.
 const SPARE_IDLE: Duration = Duration::from_secs(30);
 
@@ -34,6 +34,8 @@ pub(super) struct Member {
     pub(super) endpoint: Arc<Endpoint>,
     pub(super) subchannel: Subchannel,
     pub(super) lives: Vec<Arc<Live>>,
+    /// As far as its health is watched.
+    pub(super) is_well: bool,
     pub(super) more: Arc<Notify>,
     pub(super) failure: Option<Error>,
     pub(super) task: AbortHandle,
@@ -57,10 +59,16 @@ impl Member {
             endpoint,
             subchannel: Subchannel::new(backoff),
             lives: Vec::new(),
+            is_well: true,
             more: Arc::default(),
             failure: None,
             task,
         }
+    }
+
+    /// Whether calls may be sent to it.
+    pub(super) fn is_ready(&self) -> bool {
+        self.is_well && !self.lives.is_empty()
     }
 
     pub(super) fn is_failing(&self) -> bool {
@@ -95,11 +103,11 @@ pub(super) async fn keep_connected(pool: Arc<Pool>, local: Arc<Local>, endpoint:
                 was_away = true;
                 upkeep.lost_hope(failure)
             }
-            Ok(connection) => {
+            Ok(opened) => {
                 let since = Instant::now();
                 let was_away = std::mem::take(&mut was_away);
                 upkeep.endpoint.connected(was_away, since);
-                let has_answered = upkeep.serve(connection).await;
+                let has_answered = upkeep.serve(opened).await;
                 upkeep.update(|member| {
                     member
                         .subchannel
@@ -127,12 +135,27 @@ fn forget(more: &Notify) {
 impl Upkeep {
     /// Shows the connection to calls, and others as they need them, until the last is lost.
     /// Gives whether any of them was of use.
-    async fn serve(&self, first: Connection) -> bool {
+    async fn serve(&self, first: Opened) -> bool {
+        let mut is_local = first.is_local;
+        self.endpoint.reached(is_local);
         let mut open = FuturesUnordered::new();
         let mut connecting = None;
-        let Some(more) = self.show(first, &mut open, |member| {
-            member.failure = None;
-            member.subchannel.on_connected();
+        let mut moving = None;
+        let mut looked = self.pool.looked.subscribe();
+        let service = self.pool.service.load().health.clone();
+        let watch = |connection: &Connection| {
+            let route = Arc::clone(&self.endpoint.site.route);
+            let service = service.as_deref()?;
+            Some(health::watch(connection.clone(), route, service))
+        };
+        let mut health = watch(&first.connection);
+        let is_well = health.is_none();
+        let Some(more) = self.show(first.connection, &mut open, |member| {
+            member.is_well = is_well;
+            if is_well {
+                member.failure = None;
+                member.subchannel.on_connected();
+            }
             Arc::clone(&member.more)
         }) else {
             return true;
@@ -150,11 +173,13 @@ impl Upkeep {
                     };
                     has_answered |= live.has_answered();
                     forget(&more);
-                    if self.is_last(&live) {
+                    let Some(other) = self.lose(&live) else {
                         return has_answered;
-                    }
+                    };
+                    health = watch(&other.connection);
                 }
-                () = more.notified(), if connecting.is_none() && open.len() < MAX_CONNECTIONS => {
+                () = more.notified(), if connecting.is_none()
+                    && open.len() < self.pool.service.load().max_connections => {
                     connecting = Some(Box::pin(self.endpoint.site.connect()));
                 }
                 Some(result) = async {
@@ -166,10 +191,39 @@ impl Upkeep {
                     connecting = None;
                     forget(&more);
                     match result {
-                        Ok(connection) => drop(self.show(connection, &mut open, |_| ())),
+                        Ok(opened) => drop(self.show(opened.connection, &mut open, |_| ())),
                         Err(error) => drop(self.failed(error)),
                     }
                 }
+                Ok(()) = looked.changed(), if !is_local && moving.is_none() => {
+                    if self.endpoint.site.local_socket().is_some() {
+                        moving = Some(Box::pin(self.endpoint.site.connect_local()));
+                    }
+                }
+                Some(result) = async {
+                    match &mut moving {
+                        Some(moving) => Some(moving.await),
+                        None => None,
+                    }
+                } => {
+                    moving = None;
+                    if let Some(connection) = result {
+                        is_local = true;
+                        self.endpoint.reached(true);
+                        health = watch(&connection);
+                        // Those by TCP finish their calls.
+                        self.show(connection, &mut open, |member| {
+                            let kept = member.lives.len() - 1;
+                            member.lives.drain(..kept);
+                        });
+                    }
+                }
+                Some(is_well) = async {
+                    match &mut health {
+                        Some(health) => health.next().await,
+                        None => None,
+                    }
+                } => self.feels(is_well),
                 _ = spare_check.tick(), if open.len() > 1 => {
                     forget(&more);
                     self.drop_spares();
@@ -201,17 +255,33 @@ impl Upkeep {
         result
     }
 
-    /// Takes out a connection that is lost; gives whether it was the last.
-    fn is_last(&self, live: &Arc<Live>) -> bool {
+    /// The service says of itself that it is well, or not.
+    fn feels(&self, is_well: bool) {
+        let label = self.endpoint.label();
+        tracing::debug!(endpoint = label, is_well, "health was told");
+        self.update(|member| {
+            member.is_well = is_well;
+            if is_well {
+                member.failure = None;
+                member.subchannel.on_connected();
+            } else {
+                let what = format!("{label}: its health is not SERVING");
+                member.failure = Some(Error::connect(what));
+                member.subchannel.on_unwell();
+            }
+        });
+    }
+
+    /// Takes out a connection that is lost; gives another that is left.
+    fn lose(&self, live: &Arc<Live>) -> Option<Arc<Live>> {
         tracing::debug!(
             endpoint = self.endpoint.label(),
             "connection takes no more calls"
         );
-        let is_last = self.update(|member| {
+        self.update(|member| {
             member.lives.retain(|one| !Arc::ptr_eq(one, live));
-            member.lives.is_empty()
-        });
-        is_last.unwrap_or(true)
+            member.lives.first().cloned()
+        })?
     }
 
     /// Lets go of connections beyond the first that no call began on for a while.

@@ -150,7 +150,7 @@ impl Shard {
         let ready: Vec<_> = self.members.iter().filter_map(Member::ready).collect();
         let seen = |is_ready: bool| {
             let members = self.members.iter();
-            let are_so = members.filter(move |member| member.lives.is_empty() != is_ready);
+            let are_so = members.filter(move |member| member.is_ready() == is_ready);
             are_so.map(move |member| member.endpoint.member(is_ready))
         };
         // In front those that are ready: a pick is a place among them.
@@ -194,7 +194,7 @@ impl Shard {
 
 impl Member {
     fn ready(&self) -> Option<Ready> {
-        (!self.lives.is_empty()).then(|| Ready {
+        self.is_ready().then(|| Ready {
             lives: self.lives.iter().map(Arc::<Live>::clone).collect(),
             more: Arc::clone(&self.more),
         })

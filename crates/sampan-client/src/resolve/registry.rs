@@ -1,7 +1,7 @@
 //! Schemes of targets that are not built in.
 
 use super::Resolve;
-use crate::error::BoxError;
+use crate::{error::BoxError, proxy::Proxy};
 use std::{
     collections::BTreeMap,
     fmt,
@@ -33,11 +33,13 @@ pub(crate) struct Registry {
     makers: BTreeMap<String, Arc<MakeResolver>>,
     /// Names are asked for a service config too.
     pub(crate) config_from_dns: bool,
+    pub(crate) proxy: Option<Proxy>,
 }
 
 static OF_THE_PROCESS: RwLock<Registry> = RwLock::new(Registry {
     makers: BTreeMap::new(),
     config_from_dns: false,
+    proxy: None,
 });
 
 /// Lets all channels that are made from now on dial targets of `scheme`, by the resolvers that
@@ -73,6 +75,13 @@ pub(crate) fn check(scheme: &str) -> Result<(), InvalidScheme> {
 // === impl Registry ===
 
 impl Registry {
+    pub(crate) fn with_proxy(proxy: Option<Proxy>) -> Self {
+        Self {
+            proxy,
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn insert(&mut self, scheme: String, make: Arc<MakeResolver>) {
         self.makers.insert(scheme, make);
     }

@@ -231,6 +231,7 @@ impl<L> Router<L> {
             workers: 1,
             lame_duck: Duration::ZERO,
             drain_timeout: DRAIN_TIMEOUT,
+            index: Default::default(),
         };
         core.run([incoming], stream::once(signal)).await
     }

@@ -1,6 +1,7 @@
 //! Reads the environment: the only file of this crate that does.
 
 use super::{Config, ConfigError, ENVIRONMENT, Listen, value};
+use crate::local::LocalSettings;
 use sampan_transport::Address;
 use std::{
     collections::BTreeMap,
@@ -68,6 +69,10 @@ impl Config {
             value::duration,
             connections.http2.keepalive_timeout,
         );
+        let local = LocalSettings {
+            dir: env.read("SAMPAN_LOCAL_DIR", |path| Ok(Some(path.into())), None),
+            is_trusted: env.read("SAMPAN_LOCAL_TRUST", value::trust, false),
+        };
         env.check_drain(lame_duck, drain_timeout);
         env.into_result(Self {
             listen,
@@ -84,6 +89,7 @@ impl Config {
             connections,
             tls: defaults.tls,
             granted: defaults.granted,
+            local,
         })
     }
 }

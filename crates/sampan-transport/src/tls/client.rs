@@ -1,10 +1,15 @@
 //! TLS of a client: whom it trusts and who it is.
 
-use super::{Certificate, Identity};
+use super::{
+    Certificate, Identity,
+    reload::Reloaded,
+    spiffe::{SpiffePeers, SpiffeServers},
+};
 use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
+    sign::{CertifiedKey, SingleCertAndKey},
 };
 use rustls_pki_types::{
     CertificateDer, InvalidDnsNameError, PrivateKeyDer, ServerName, UnixTime,
@@ -19,6 +24,7 @@ pub struct ClientTls {
     native_roots: bool,
     identity: Option<Identity>,
     domain_name: Option<String>,
+    spiffe: Option<SpiffePeers>,
     skip_verify: bool,
 }
 
@@ -110,6 +116,14 @@ impl ClientTls {
         self
     }
 
+    /// Checks which workload the server is, by the SPIFFE ID in its certificate, in place of the
+    /// name of its host. Its certificate still has to be issued by one of the roots.
+    #[must_use]
+    pub fn with_spiffe(mut self, peers: SpiffePeers) -> Self {
+        self.spiffe = Some(peers);
+        self
+    }
+
     /// Accepts any certificate: whoever answers is believed. For tools that look at a server
     /// whose certificate is wrong, and nothing else.
     #[must_use]
@@ -136,7 +150,18 @@ impl ClientTls {
         let builder = if self.skip_verify {
             builder
                 .dangerous()
-                .with_custom_certificate_verifier(Arc::new(AcceptAnyCertificate(provider)))
+                .with_custom_certificate_verifier(Arc::new(AcceptAnyCertificate(Arc::clone(
+                    &provider,
+                ))))
+        } else if let Some(peers) = &self.spiffe {
+            let verifier = SpiffeServers {
+                roots: self.root_store()?,
+                provider: Arc::clone(&provider),
+                peers: peers.clone(),
+            };
+            builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(verifier))
         } else {
             builder.with_root_certificates(self.root_store()?)
         };
@@ -150,12 +175,18 @@ impl ClientTls {
                         source,
                     }
                 })?;
-                builder
-                    .with_client_auth_cert(chain, key)
-                    .map_err(|source| TlsError::Refused {
-                        what: "client certificate and key",
-                        source,
-                    })?
+                let refused = |source| TlsError::Refused {
+                    what: "client certificate and key",
+                    source,
+                };
+                let pair = CertifiedKey::from_der(chain, key, &provider).map_err(refused)?;
+                match Reloaded::new(identity, pair.clone(), provider) {
+                    Some(reloaded) => builder.with_client_cert_resolver(Arc::new(reloaded)),
+                    None => {
+                        let one = SingleCertAndKey::from(pair);
+                        builder.with_client_cert_resolver(Arc::new(one))
+                    }
+                }
             }
         };
         config.alpn_protocols = vec![b"h2".to_vec()];

@@ -1,10 +1,15 @@
 //! TLS at the server: who it is, and whom it lets in.
 
-use super::{Certificate, Identity};
+use super::{
+    Certificate, Identity,
+    reload::Reloaded,
+    spiffe::{SpiffeClients, SpiffePeers},
+};
 use crate::{PeerInfo, Protocols};
 use rustls::{
     RootCertStore, ServerConfig,
     server::{NoClientAuth, WebPkiClientVerifier, danger::ClientCertVerifier},
+    sign::{CertifiedKey, SingleCertAndKey},
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use std::{io, sync::Arc, time::Duration};
@@ -28,6 +33,9 @@ pub struct ServerTlsSettings {
     pub client_ca: Option<Certificate>,
     /// Whether clients without a certificate are let in too. Default: false.
     pub client_auth_optional: bool,
+    /// Which workloads are let in, by the SPIFFE IDs in their certificates, of those whose
+    /// certificates are accepted. None: all of them.
+    pub client_spiffe: Option<SpiffePeers>,
     /// Whether the server's order of ciphers goes before the client's. Default: false.
     pub ignore_client_order: bool,
     /// How long the handshake may take. Default: 10 s.
@@ -70,12 +78,17 @@ impl ServerTls {
         let chain = certificates(settings.identity.certificate(), "server's certificate")?;
         let key = PrivateKeyDer::from_pem_slice(settings.identity.key())
             .map_err(|_| ServerTlsError::Key)?;
-        let mut config = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        let pair =
+            CertifiedKey::from_der(chain, key, &provider).map_err(ServerTlsError::Settings)?;
+        let verifier = client_verifier(settings, Arc::clone(&provider))?;
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .map_err(ServerTlsError::Settings)?
-            .with_client_cert_verifier(client_verifier(settings, provider)?)
-            .with_single_cert(chain, key)
-            .map_err(ServerTlsError::Settings)?;
+            .with_client_cert_verifier(verifier);
+        let mut config = match Reloaded::new(&settings.identity, pair.clone(), provider) {
+            Some(reloaded) => builder.with_cert_resolver(Arc::new(reloaded)),
+            None => builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(pair))),
+        };
         config.ignore_client_order = settings.ignore_client_order;
         config.alpn_protocols.push(b"h2".to_vec());
         if protocols == Protocols::Http1AndHttp2 {
@@ -137,9 +150,16 @@ fn client_verifier(
     } else {
         verifier
     };
-    verifier
+    let verifier = verifier
         .build()
-        .map_err(|error| ServerTlsError::Settings(rustls::Error::General(error.to_string())))
+        .map_err(|error| ServerTlsError::Settings(rustls::Error::General(error.to_string())))?;
+    Ok(match &settings.client_spiffe {
+        None => verifier,
+        Some(peers) => Arc::new(SpiffeClients {
+            inner: verifier,
+            peers: peers.clone(),
+        }),
+    })
 }
 
 fn certificates(
@@ -172,6 +192,7 @@ impl ServerTlsSettings {
             identity,
             client_ca: None,
             client_auth_optional: false,
+            client_spiffe: None,
             ignore_client_order: false,
             handshake_timeout: Duration::from_secs(10),
         }

@@ -28,6 +28,10 @@ async fn main() -> Result<(), Failure> {
         println!("{}", interop::CASES.join("\n"));
         return Ok(());
     }
+    if case == "list_compression" {
+        println!("{}", interop::COMPRESSION_CASES.join("\n"));
+        return Ok(());
+    }
     let host = flags.optional("server_host").unwrap_or("localhost");
     let target = format!("{host}:{}", flags.value::<u16>("server_port", 10_000)?);
     let name = flags.optional("server_host_override");

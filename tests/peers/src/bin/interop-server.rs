@@ -5,6 +5,7 @@
 use sampan::{
     Server,
     client::Identity,
+    compression::{Compression, Encoding},
     server::{LoadReporting, ServerMetricsRecorder},
 };
 use sampan_peers::{Failure, certificates::Certificates, flags::Flags, interop};
@@ -34,6 +35,7 @@ async fn main() -> Result<(), Failure> {
     let mut server = Server::builder()
         .listen(address)
         .lame_duck(Duration::ZERO)
+        .compression(Compression::new(Encoding::Gzip).always())
         .load_reports(reporting)
         .add_service(interop::service(load));
     if flags.is_on("use_tls") {

@@ -1,7 +1,7 @@
 //! The client's side of each case. Source: gRPC's "Interoperability Test Case Descriptions".
 
 use super::{
-    INITIAL, LARGE_RESPONSE, SoakSettings, TRAILING, large, negative, orca,
+    INITIAL, LARGE_RESPONSE, SoakSettings, TRAILING, compression, large, negative, orca,
     proto::{
         EchoStatus, Empty, ResponseParameters, SimpleRequest, StreamingInputCallRequest,
         StreamingOutputCallRequest, StreamingOutputCallResponse,
@@ -42,13 +42,14 @@ pub const CASES: &[&str] = &[
 const REQUEST_SIZES: [usize; 4] = [27_182, 8, 1_828, 45_904];
 const RESPONSE_SIZES: [i32; 4] = [31_415, 9, 2_653, 58_979];
 
-type Client = TestServiceClient<Channel>;
+pub(super) type Client = TestServiceClient<Channel>;
 pub(super) type Passed = Result<(), Failure>;
 
 /// Makes a channel, with a balancer if the case wants one of its own.
 pub type Dial<'a> = dyn Fn(Option<Balance>) -> Result<Channel, sampan::client::Error> + Sync + 'a;
 
-/// Runs one of [`CASES`] or [`NEGATIVE_CASES`](super::NEGATIVE_CASES) over channels that `dial`
+/// Runs one of [`CASES`], [`COMPRESSION_CASES`](super::COMPRESSION_CASES) or
+/// [`NEGATIVE_CASES`](super::NEGATIVE_CASES) over channels that `dial`
 /// makes.
 ///
 /// # Errors
@@ -71,6 +72,12 @@ pub async fn run(case: &str, dial: &Dial<'_>, soaking: &SoakSettings) -> Passed 
         "custom_metadata" => custom_metadata(channel).await,
         "unimplemented_method" => unimplemented_method(client).await,
         "unimplemented_service" => unimplemented_service(channel).await,
+        "client_compressed_unary" => compression::client_unary(client, true).await,
+        "client_compressed_unary_noprobe" => compression::client_unary(client, false).await,
+        "server_compressed_unary" => compression::server_unary(client).await,
+        "client_compressed_streaming" => compression::client_streaming(client, true).await,
+        "client_compressed_streaming_noprobe" => compression::client_streaming(client, false).await,
+        "server_compressed_streaming" => compression::server_streaming(client).await,
         "rpc_soak" => soak::soak(&|| Ok(channel.clone()), soaking).await,
         "channel_soak" => soak::soak(&|| dial(None), soaking).await,
         "orca_per_rpc" => orca::per_call(dial).await,
@@ -92,6 +99,7 @@ async fn large_unary(mut client: Client) -> Passed {
 async fn client_streaming(mut client: Client) -> Passed {
     let requests = REQUEST_SIZES.map(|bytes| StreamingInputCallRequest {
         payload: Some(zeros(bytes)),
+        expect_compressed: None,
     });
     let answer = client.streaming_input_call(tokio_stream::iter(requests));
     let total = answer.await?.into_inner().aggregated_payload_size;
@@ -279,10 +287,11 @@ async fn unimplemented_service(channel: Channel) -> Passed {
 
 // === what the cases check ===
 
-fn parameters(size: i32) -> ResponseParameters {
+pub(super) fn parameters(size: i32) -> ResponseParameters {
     ResponseParameters {
         size,
         interval_us: 0,
+        compressed: None,
     }
 }
 
@@ -294,7 +303,7 @@ fn output(request: usize, response: i32) -> StreamingOutputCallRequest {
     }
 }
 
-fn payload(answer: Option<StreamingOutputCallResponse>) -> Result<i32, Failure> {
+pub(super) fn payload(answer: Option<StreamingOutputCallResponse>) -> Result<i32, Failure> {
     let answer = answer.ok_or("the stream ended too early")?;
     let bytes = answer.payload.map_or(0, |payload| payload.body.len());
     Ok(i32::try_from(bytes)?)
@@ -316,14 +325,14 @@ where
     }
 }
 
-fn ended<T: Debug>(answer: Result<Option<T>, Status>) -> Passed {
+pub(super) fn ended<T: Debug>(answer: Result<Option<T>, Status>) -> Passed {
     match answer? {
         None => Ok(()),
         Some(more) => Err(format!("one more answer: {more:?}").into()),
     }
 }
 
-fn failed<T: Debug>(answer: &Result<T, Status>, wanted: Code) -> Passed {
+pub(super) fn failed<T: Debug>(answer: &Result<T, Status>, wanted: Code) -> Passed {
     match answer {
         Err(status) => same("code", status.code(), wanted),
         Ok(answer) => Err(format!("{answer:?} instead of {wanted:?}").into()),

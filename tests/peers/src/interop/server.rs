@@ -15,6 +15,7 @@ use futures_util::{Stream, StreamExt, stream};
 use http::{HeaderMap, HeaderValue, header::HeaderName};
 use sampan::{
     RequestExt,
+    compression::{ReceivedCompression, leave_next_plain},
     server::{CallMetricsRecorder, ServerMetricsRecorder},
 };
 use std::{pin::Pin, time::Duration};
@@ -46,15 +47,20 @@ impl TestService for Interop {
         request: Request<SimpleRequest>,
     ) -> Result<Response<SimpleResponse>, Status> {
         let recorder = request.call_metrics().cloned();
-        let (metadata, _, request) = request.into_parts();
+        let (metadata, extensions, request) = request.into_parts();
         if let (Some(report), Some(recorder)) = (request.orca_per_query_report, recorder) {
             record(&recorder, report);
         }
+        check_compressed(extensions.get(), request.expect_compressed)?;
         refused(request.response_status)?;
         let answer = SimpleResponse {
             payload: Some(zeros(bytes(request.response_size)?)),
         };
-        Ok(echoed(&metadata, answer))
+        let mut answer = echoed(&metadata, answer);
+        if request.response_compressed != Some(true) {
+            answer.disable_compression();
+        }
+        Ok(answer)
     }
 
     type StreamingOutputCallStream = Outputs;
@@ -70,9 +76,10 @@ impl TestService for Interop {
         &self,
         request: Request<Streaming<StreamingInputCallRequest>>,
     ) -> Result<Response<StreamingInputCallResponse>, Status> {
-        let mut requests = request.into_inner();
+        let (_, extensions, mut requests) = request.into_parts();
         let mut total = 0_usize;
         while let Some(request) = requests.message().await? {
+            check_compressed(extensions.get(), request.expect_compressed)?;
             total += request.payload.map_or(0, |payload| payload.body.len());
         }
         Ok(Response::new(StreamingInputCallResponse {
@@ -147,11 +154,28 @@ fn outputs(request: StreamingOutputCallRequest) -> Outputs {
             if let Ok(micros @ 1..) = u64::try_from(wanted.interval_us) {
                 tokio::time::sleep(Duration::from_micros(micros)).await;
             }
+            if wanted.compressed != Some(true) {
+                leave_next_plain();
+            }
             Ok(StreamingOutputCallResponse {
                 payload: Some(zeros(bytes(wanted.size)?)),
             })
         })
         .boxed()
+}
+
+/// Whether the message that was just read came as its sender says it should.
+fn check_compressed(
+    received: Option<&ReceivedCompression>,
+    expected: Option<bool>,
+) -> Result<(), Status> {
+    let was = received.is_some_and(ReceivedCompression::was_compressed);
+    match expected {
+        Some(expected) if expected != was => Err(Status::invalid_argument(format!(
+            "compressed: {was} instead of {expected}"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 fn bytes(size: i32) -> Result<usize, Status> {
