@@ -8,6 +8,7 @@ use crate::{
     channel::Shared,
     deadline::Times,
     dispatch::{Answered, Attempted, check_runtime, send},
+    endpoint::Endpoint,
     failure::{Failure, Phase, Progress},
     flight::{Outcome, deliver},
     inbound,
@@ -147,6 +148,7 @@ async fn answered(
     }
     let mut again = outgoing.can_be_sent_again().then(|| Again::new(call));
     let mut previous = 0;
+    let mut tried = Vec::new();
     loop {
         let just = match attempted.take() {
             Some(attempted) => attempted,
@@ -156,7 +158,7 @@ async fn answered(
                     share,
                     call,
                     times,
-                    previous,
+                    (previous, &tried),
                     stream,
                     &mut outgoing,
                     progress,
@@ -168,6 +170,9 @@ async fn answered(
             return just.settle(progress);
         };
         let next = again.judge(&just, share.stack(), Instant::now(), &mut Dice);
+        if !matches!(just, Attempted::Unsent(..)) {
+            tried.push(Arc::clone(just.endpoint()));
+        }
         if next != Next::Stop {
             // Before it waits: the attempt that failed must read no more of a stream.
             match outgoing.again() {
@@ -210,7 +215,7 @@ async fn attempt(
     share: &Share<Arc<Shared>>,
     call: &Call,
     times: &Times,
-    previous: u32,
+    (previous, tried): (u32, &[Arc<Endpoint>]),
     stream: Option<Streamed>,
     outgoing: &mut Outgoing,
     progress: &mut Progress,
@@ -231,7 +236,7 @@ async fn attempt(
     let pool = &share.stack().pool;
     let for_ready = call.waits_for_ready();
     let (mut sent, ticket) = pool
-        .offer_until_taken(&call.info(), stream, for_ready, take)
+        .offer_until_taken(&call.info(), tried, stream, for_ready, take)
         .await?;
     sent.ticket.hears(ticket);
     drop(waits);

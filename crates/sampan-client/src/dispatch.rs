@@ -42,6 +42,8 @@ pub(crate) struct AttemptFailure {
     pub(crate) failure: Failure,
     /// The server did nothing with the request.
     pub(crate) was_refused: bool,
+    /// Another call has told already that the connection broke.
+    pub(crate) is_known: bool,
     endpoint: Arc<Endpoint>,
 }
 
@@ -124,6 +126,7 @@ impl Attempted {
         stream: Option<&StreamFailure>,
     ) -> Self {
         let endpoint = Arc::clone(&ticket.live().endpoint);
+        let mut is_known = false;
         let (failure, was_refused) = match failed {
             CallFailure::Judged(failure) => (failure, false),
             CallFailure::Transport(CallError::Unsent(error)) => {
@@ -131,7 +134,10 @@ impl Attempted {
                 return Self::Unsent(Failure::refused(error), endpoint);
             }
             CallFailure::Transport(CallError::Refused(error)) => (Failure::refused(error), true),
-            CallFailure::Transport(CallError::Broken(error)) => (Failure::broken(error), false),
+            CallFailure::Transport(CallError::Broken(error)) => {
+                is_known = !ticket.live().fails_first();
+                (Failure::broken(error), false)
+            }
             CallFailure::Transport(CallError::Reset(reason, error)) => {
                 let failure = if reason == ResetReason::Cancel && ticket.is_late() {
                     Failure::cancelled_late()
@@ -151,6 +157,7 @@ impl Attempted {
         Self::Failed(AttemptFailure {
             failure,
             was_refused,
+            is_known,
             endpoint,
         })
     }
@@ -189,6 +196,9 @@ impl Ticket {
         let answer = check(response, call, self.live())?;
         if matches!(answer, Answer::Status) {
             self.reads(response.headers());
+            // It is over, also where the call goes on with another attempt.
+            let ended = Ended::from_headers(response.headers());
+            self.note(ended.unwrap_or(Ended::Failed(Code::Unknown)), None);
         }
         Ok(answer)
     }

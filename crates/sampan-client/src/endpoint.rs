@@ -54,6 +54,7 @@ pub(crate) struct Live {
     pub(crate) timers: Arc<Timers>,
     has_answered: AtomicBool,
     is_used: AtomicBool,
+    has_failed_calls: AtomicBool,
 }
 
 /// What a channel knows of one endpoint, at one moment.
@@ -219,6 +220,7 @@ impl Live {
             timers,
             has_answered: AtomicBool::new(false),
             is_used: AtomicBool::new(true),
+            has_failed_calls: AtomicBool::new(false),
         }
     }
 
@@ -229,6 +231,11 @@ impl Live {
 
     pub(crate) fn answers(&self) {
         raise(&self.has_answered);
+    }
+
+    /// A call failed because the connection broke; gives whether it is the first.
+    pub(crate) fn fails_first(&self) -> bool {
+        !self.has_failed_calls.swap(true, Relaxed)
     }
 
     /// Whether calls began on it since this was asked last.

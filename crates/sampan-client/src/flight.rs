@@ -129,7 +129,11 @@ impl Flight {
         let (mut outgoing, stream) = Outgoing::read(body, call, share, cx)?;
         check_runtime(stream.as_ref())?;
         let take = |live: &_, stream| send(live, call, &times, 0, now, outgoing.payload(stream));
-        match share.stack().pool.offer(&call.info(), now, stream, take) {
+        match share
+            .stack()
+            .pool
+            .offer(&call.info(), &[], now, stream, take)
+        {
             Ok((mut sent, ticket)) => {
                 sent.ticket.hears(ticket);
                 outgoing.left();

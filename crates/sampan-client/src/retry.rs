@@ -119,9 +119,13 @@ pub(crate) fn hedge_policy(call: &Call) -> Option<&HedgePolicy> {
 }
 
 fn outcome(attempted: &Attempted) -> Outcome {
+    let mut is_known = false;
     let (code, pushback, is_committed) = match attempted {
         Attempted::Unsent(..) => (Code::Unavailable, None, false),
-        Attempted::Failed(failed) => (failed.failure.code(), None, false),
+        Attempted::Failed(failed) => {
+            is_known = failed.is_known;
+            (failed.failure.code(), None, false)
+        }
         Attempted::Answered(answered) => {
             let headers = answered.response.headers();
             match (&answered.answer, headers.get(&Status::GRPC_STATUS)) {
@@ -138,6 +142,7 @@ fn outcome(attempted: &Attempted) -> Outcome {
         code,
         pushback,
         is_committed,
+        is_known,
     }
 }
 

@@ -1,7 +1,11 @@
 //! What calls see of a pool.
 
 use super::{Live, shard::Local};
-use crate::{Error, balance::Picker};
+use crate::{
+    Error,
+    balance::{Pick, Picker},
+    endpoint::Endpoint,
+};
 use std::sync::Arc;
 use tokio::{runtime, sync::Notify};
 
@@ -29,6 +33,9 @@ pub(super) struct Ready {
     pub(super) more: Arc<Notify>,
 }
 
+/// So often another endpoint is asked for.
+const PICKS: usize = 16;
+
 // === impl View ===
 
 impl View {
@@ -39,6 +46,23 @@ impl View {
             Ok(here) => views.iter().find(|view| view.runtime == here.id()),
             Err(_) => views.first(),
         }
+    }
+
+    /// Picks until it is an endpoint that a call was not tried on, a few times: a picker that
+    /// leaves it to chance or takes turns soon gives one; another has a reason for its choice.
+    pub(super) fn pick_another(&self, tried: &[Arc<Endpoint>], pick: impl Fn() -> Pick) -> Pick {
+        let is_tried = |index: &usize| {
+            let live = self.ready.get(*index).and_then(|ready| ready.lives.first());
+            live.is_some_and(|live| tried.iter().any(|one| Arc::ptr_eq(one, &live.endpoint)))
+        };
+        let mut picked = pick();
+        for _ in 0..PICKS {
+            match &picked {
+                Pick::Ready(index, _) if is_tried(index) => picked = pick(),
+                _ => break,
+            }
+        }
+        picked
     }
 }
 

@@ -7,6 +7,7 @@ use crate::{
     channel::Shared,
     deadline::Times,
     dispatch::{Answered, Attempted, send},
+    endpoint::Endpoint,
     failure::{Failure, Phase, Progress},
     policy::{HedgeOutcome, HedgeStep, HedgeVerdict, Hedging, Pushback},
     share::Share,
@@ -16,7 +17,7 @@ use crate::{
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use sampan_wire::{Code, policy::HedgePolicy};
 use std::{
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
     time::Duration,
 };
 use tokio::time::Instant;
@@ -40,6 +41,7 @@ pub(crate) async fn hedged(
     let stack = share.stack();
     let deadline = times.whole.map(|deadline| deadline.at);
     let mut hedging = Hedging::new(policy, Instant::now(), deadline);
+    let tried = Mutex::new(Vec::new());
     let mut open = FuturesUnordered::new();
     let mut last: Option<End> = None;
     loop {
@@ -52,7 +54,7 @@ pub(crate) async fn hedged(
                 }
                 progress.phase = Phase::Response;
                 progress.attempts = hedging.attempts();
-                let sent = sent(share, call, times, attempt, outgoing);
+                let sent = sent(share, call, times, attempt, outgoing, &tried);
                 open.push(async move { (attempt, sent.await) });
                 continue;
             }
@@ -73,7 +75,8 @@ pub(crate) async fn hedged(
             else => break,
         };
         let outcome = outcome_of(&end);
-        if hedging.is_throttling(&outcome) {
+        let is_known = matches!(&end, Ok(Attempted::Failed(failed)) if failed.is_known);
+        if !is_known && hedging.is_throttling(&outcome) {
             stack.throttle.failed();
         }
         match hedging.ended(attempt, Instant::now(), &outcome) {
@@ -103,8 +106,10 @@ async fn sent(
     times: &Times,
     previous: u32,
     outgoing: &Outgoing,
+    tried: &Mutex<Vec<Arc<Endpoint>>>,
 ) -> End {
     let call = &*around::attempted(share.stack(), call, previous).await?;
+    let tried = || tried.lock().unwrap_or_else(PoisonError::into_inner);
     let mut may_be_refused = true;
     loop {
         let take = |live: &_, stream| {
@@ -114,9 +119,11 @@ async fn sent(
         let gate = share.stack().gate.as_ref();
         let waits = gate.map(|gate| gate.wait()).transpose()?;
         let pool = &share.stack().pool;
+        let avoided = tried().clone();
         let (mut sent, ticket) = pool
-            .offer_until_taken(&call.info(), None, call.waits_for_ready(), take)
+            .offer_until_taken(&call.info(), &avoided, None, call.waits_for_ready(), take)
             .await?;
+        tried().push(Arc::clone(&sent.ticket.live().endpoint));
         sent.ticket.hears(ticket);
         drop(waits);
         let response = sent.exchange.await;

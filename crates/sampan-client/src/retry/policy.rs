@@ -14,6 +14,9 @@ pub(crate) struct Outcome {
     pub(crate) pushback: Option<Result<u32, ()>>,
     /// The response has begun.
     pub(crate) is_committed: bool,
+    /// Its connection broke, as another call has told already: one loss fails many calls at once
+    /// and says no more of the service than one failure does.
+    pub(crate) is_known: bool,
 }
 
 /// What to do now.
@@ -55,7 +58,7 @@ impl RetryState {
             return Verdict::Stop;
         }
         let is_retryable = self.is_retryable(outcome.code);
-        if is_retryable || outcome.pushback == Some(Err(())) {
+        if (is_retryable && !outcome.is_known) || outcome.pushback == Some(Err(())) {
             throttle.failed();
         }
         let most = self.policy.max_attempts.min(RetryPolicy::MAX_ATTEMPTS);
@@ -99,6 +102,7 @@ mod tests {
             code,
             pushback: None,
             is_committed: false,
+            is_known: false,
         }
     }
 
@@ -130,6 +134,7 @@ mod tests {
         assert_eq!(run(&[failed(Code::NotFound)]), [Verdict::Stop]);
         let begun = Outcome {
             is_committed: true,
+            is_known: false,
             ..failed(Code::Unavailable)
         };
         assert_eq!(run(&[begun]), [Verdict::Stop]);

@@ -11,6 +11,7 @@ mod connections;
 mod connectivity;
 mod connectors;
 mod deadlines;
+mod elsewhere;
 mod endpoints;
 mod faults;
 mod gate;

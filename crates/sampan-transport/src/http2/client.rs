@@ -69,8 +69,8 @@ struct Keepalive {
     timeout: Duration,
     while_idle: bool,
     timer: Pin<Box<Sleep>>,
-    /// Something has come since the timer was set.
-    has_heard: bool,
+    /// When something came last, if anything has since the timer was set.
+    heard_at: Option<Instant>,
     waits: bool,
 }
 
@@ -106,7 +106,7 @@ pub(crate) fn start<T: Io + 'static>(
             timeout: settings.keepalive_timeout,
             while_idle: settings.keepalive_while_idle,
             timer: Box::pin(sleep_until(Instant::now() + interval)),
-            has_heard: false,
+            heard_at: None,
             waits: false,
         }),
         leaving: None,
@@ -345,7 +345,7 @@ impl Driver {
                 }
                 Poll::Ready(Ok(_)) => {
                     if let Some(keepalive) = &mut self.keepalive {
-                        keepalive.has_heard = true;
+                        keepalive.heard_at = Some(Instant::now());
                     }
                 }
                 Poll::Ready(Err(error)) => {
@@ -524,14 +524,20 @@ impl Driver {
         };
         while keepalive.timer.as_mut().poll(cx).is_ready() {
             let now = Instant::now();
-            let has_heard = std::mem::take(&mut keepalive.has_heard);
-            if keepalive.waits && !has_heard {
+            if let Some(heard_at) = keepalive.heard_at.take() {
+                keepalive.waits = false;
+                keepalive
+                    .timer
+                    .as_mut()
+                    .reset(heard_at + keepalive.interval);
+                continue;
+            }
+            if keepalive.waits {
                 return Err(TransportError::new("no answer to a keepalive ping"));
             }
             let mut state = self.shared.lock();
             let may_ping = keepalive.while_idle || state.engine.open_streams() > 0;
-            if has_heard || !may_ping {
-                keepalive.waits = false;
+            if !may_ping {
                 drop(state);
                 keepalive.timer.as_mut().reset(now + keepalive.interval);
                 continue;
