@@ -66,6 +66,16 @@ deny:
 suite *ARGUMENTS:
     scripts/suite "$@"
 
+# A channel in a simulated network, under as many schedules of faults
+[group('test')]
+simulate SEEDS='1000':
+    FAULTS_SEEDS="$1" cargo test --locked --package faults --test simulation -- --nocapture every_seed
+
+# One of them again, told call by call
+[group('test')]
+simulate-seed SEED:
+    FAULTS_SEED="$1" cargo test --locked --package faults --test simulation -- --nocapture every_seed
+
 # Fuzz the protocol code for hours, or as said: just fuzz 60 hpack
 [group('test')]
 fuzz SECONDS='14400' *TARGETS:

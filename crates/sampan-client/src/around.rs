@@ -25,7 +25,7 @@ use http::{HeaderMap, uri::PathAndQuery};
 use sampan_middleware::{Body, CallEnd, Ended, OnEnd};
 use sampan_wire::policy::Method;
 use std::{borrow::Cow, fmt, future::pending, mem, sync::Arc, time::Duration};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tonic::{Code, metadata::MetadataMap};
 
 /// What stands around calls.
@@ -54,7 +54,7 @@ pub(crate) async fn answered(
     body: RequestBody,
     extensions: Option<http::Extensions>,
 ) -> Outcome {
-    let begun = match channel.stack().begin(&mut call, Instant::now()) {
+    let begun = match begin(channel.stack(), &mut call).await {
         Ok(begun) => begun,
         Err(failure) => return fail(channel, &call, failure),
     };
@@ -96,6 +96,24 @@ pub(crate) async fn answered(
             Err(progress.status(path.as_str(), failure))
         }
     }
+}
+
+/// When it is known what holds for it.
+async fn begin(stack: &Stack, call: &mut Call) -> Result<Begun, Failure> {
+    let now = Instant::now();
+    if !stack.awaits_config() {
+        return stack.begin(call, now);
+    }
+    let Begun { times, inbound } = stack.await_config(call, now)?;
+    let late = |limit| Progress::new(now).exceeded(limit);
+    match times.until_head {
+        None => stack.pool.configured().await?,
+        Some(Deadline { at, limit }) => timeout_at(at, stack.pool.configured())
+            .await
+            .map_err(|_| late(limit))??,
+    }
+    let begun = stack.begin(call, now)?;
+    Ok(Begun { inbound, ..begun })
 }
 
 /// Through the interceptors and what is below.

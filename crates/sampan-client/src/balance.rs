@@ -82,6 +82,11 @@ pub trait Policy: fmt::Debug + Send + Sync {
         Learns::Nothing
     }
 
+    /// Which endpoints the channel connects to. Default: all.
+    fn connects(&self) -> Connects {
+        Connects::All
+    }
+
     /// How often endpoints are asked to tell their load beside calls, on a stream that the channel
     /// keeps to each; servers send as seldom as they like, every 30 s by default. Default: not at
     /// all. Source: gRFC A51.
@@ -94,6 +99,20 @@ pub trait Policy: fmt::Debug + Send + Sync {
     fn on_report(&self, member: &Member, now: Instant, report: &LoadReport) {
         let _ = (member, now, report);
     }
+}
+
+/// Which endpoints a channel connects to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Connects {
+    /// All of them, at once.
+    All,
+    /// One: the first that can be connected to, address families in turns, each with 250 ms
+    /// before the next is tried too (gRFC A61).
+    One {
+        /// In an order of the channel's own, instead of that of the addresses.
+        is_shuffled: bool,
+    },
 }
 
 /// Picks one of the endpoints that it was made of.

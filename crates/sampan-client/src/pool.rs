@@ -9,6 +9,7 @@
 mod chooser;
 mod driver;
 mod endpoints;
+mod eyeballs;
 mod health;
 mod member;
 mod offer;
@@ -22,7 +23,7 @@ pub(crate) use source::{PlaceChange, Source};
 
 use crate::{
     ConnectivityState, EndpointSnapshot, Error,
-    balance::{Balancing, Keeper},
+    balance::{Balancing, Connects, Keeper},
     endpoint::{Endpoint, Live},
     policy::ToldConfig,
 };
@@ -327,6 +328,12 @@ impl Pool {
         let mut state = self.lock();
         let result = change(&mut state);
         let keeper = self.keeper.load();
+        if let Connects::One { is_shuffled } = keeper.connects() {
+            let now = Instant::now();
+            for shard in &mut state.shards {
+                shard.steer(is_shuffled, now);
+            }
+        }
         let State {
             endpoints,
             shards,

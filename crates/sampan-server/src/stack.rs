@@ -202,7 +202,9 @@ where
                 match this.scope.enter(this.limit.at(), poll) {
                     Some(Poll::Ready(response)) => response,
                     // It is polled again soon: no timer for that.
-                    Some(Poll::Pending) if trial::is_trial(cx) => return Poll::Pending,
+                    Some(Poll::Pending) if trial::is_trial(cx) => {
+                        return Poll::Pending;
+                    }
                     Some(Poll::Pending) => {
                         Status::from(ready!(this.limit.poll_over(cx))).into_http()
                     }

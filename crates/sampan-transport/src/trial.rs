@@ -5,7 +5,9 @@
 //! whether anybody else keeps it.
 
 use std::{
+    cell::RefCell,
     pin::Pin,
+    rc::Rc,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -13,7 +15,8 @@ use std::{
     task::{Context, Poll, Wake, Waker},
 };
 
-/// The waker of all trials of a thread. It wakes nobody.
+/// The waker of a thread's trials. It wakes nobody. Once somebody else keeps it the next trials have
+/// another: who has this one already would not keep it again.
 struct Trial {
     heard: Arc<Heard>,
     waker: Waker,
@@ -35,39 +38,45 @@ pub(crate) enum Tried {
 }
 
 thread_local! {
-    static TRIAL: Trial = Trial::new();
+    static TRIAL: RefCell<Rc<Trial>> = RefCell::new(Rc::new(Trial::new()));
 }
 
 /// Whether this poll is a trial: if it is pending, another one with a real waker follows before
 /// anything is waited for beyond a millisecond. Timers need not be set for it.
 #[must_use]
 pub fn is_trial(cx: &Context<'_>) -> bool {
-    TRIAL.with(|trial| trial.waker.will_wake(cx.waker()))
+    is_of_trial(cx.waker())
 }
 
 /// Whether `waker` is that of this thread's trials.
 pub(crate) fn is_of_trial(waker: &Waker) -> bool {
-    TRIAL.with(|trial| trial.waker.will_wake(waker))
+    TRIAL.with_borrow(|trial| trial.waker.will_wake(waker))
 }
 
 /// Polls once.
 pub(crate) fn poll<F: Future<Output = ()>>(future: Pin<&mut F>) -> Tried {
-    TRIAL.with(|trial| {
-        trial.heard.0.store(false, Ordering::Relaxed);
-        let before = Arc::strong_count(&trial.heard);
-        let polled = {
-            let mut cx = Context::from_waker(&trial.waker);
-            // A budget of its own: the connection's must not run out for its handlers.
-            std::pin::pin!(tokio::task::unconstrained(future)).poll(&mut cx)
-        };
-        match polled {
-            Poll::Ready(()) => Tried::Done,
-            // Counted before it is asked: who wakes and then drops a waker is heard.
-            Poll::Pending if Arc::strong_count(&trial.heard) != before + 1 => Tried::Waits,
-            Poll::Pending if trial.heard.0.load(Ordering::Acquire) => Tried::Waits,
-            Poll::Pending => Tried::KeepsOne,
+    let trial = TRIAL.with_borrow(Rc::clone);
+    trial.heard.0.store(false, Ordering::Relaxed);
+    let before = Arc::strong_count(&trial.heard);
+    let polled = {
+        let mut cx = Context::from_waker(&trial.waker);
+        // A budget of its own: the connection's must not run out for its handlers.
+        std::pin::pin!(tokio::task::unconstrained(future)).poll(&mut cx)
+    };
+    // Counted before it is asked whether it was woken: who wakes and then drops a waker is heard.
+    let kept = Arc::strong_count(&trial.heard).wrapping_sub(before);
+    let has_woken = trial.heard.0.load(Ordering::Acquire);
+    match (polled, kept) {
+        (Poll::Ready(()), 0) => Tried::Done,
+        (Poll::Pending, 1) if !has_woken => Tried::KeepsOne,
+        (polled, _) => {
+            TRIAL.set(Rc::new(Trial::new()));
+            match polled {
+                Poll::Ready(()) => Tried::Done,
+                Poll::Pending => Tried::Waits,
+            }
         }
-    })
+    }
 }
 
 // === impl Trial ===
@@ -117,14 +126,27 @@ mod tests {
             Poll::Pending
         };
         assert_eq!(tried(keep_two), Tried::Waits);
-        assert_eq!(kept.len(), 3);
-        let earlier = kept.pop();
         let wake = |cx: &mut Context<'_>| {
             kept.push(cx.waker().clone());
-            earlier.iter().for_each(Waker::wake_by_ref);
+            cx.waker().wake_by_ref();
             Poll::Pending
         };
         assert_eq!(tried(wake), Tried::Waits);
         assert!(!is_trial(&Context::from_waker(Waker::noop())));
+    }
+
+    #[test]
+    fn who_has_an_earlier_trials_waker_does_not_have_that_of_a_later_one() {
+        let mut shared: Option<Waker> = None;
+        let answers = |cx: &mut Context<'_>| {
+            shared = Some(cx.waker().clone());
+            Poll::Ready(())
+        };
+        assert_eq!(tried(answers), Tried::Done);
+        let is_old = |cx: &mut Context<'_>| {
+            assert!(!shared.as_ref().is_some_and(|w| w.will_wake(cx.waker())));
+            Poll::Ready(())
+        };
+        assert_eq!(tried(is_old), Tried::Done);
     }
 }

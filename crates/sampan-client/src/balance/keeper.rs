@@ -1,6 +1,8 @@
 //! What a channel holds to balance by.
 
-use super::{Balancing, LoadReport, Member, Outliers, Picker, Policy, Replica, SlowStart, Subset};
+use super::{
+    Balancing, Connects, LoadReport, Member, Outliers, Picker, Policy, Replica, SlowStart, Subset,
+};
 use crate::chance::Dice;
 use rand::RngCore as _;
 use std::{
@@ -53,6 +55,11 @@ impl Keeper {
     /// Whether a pick is needed also where there is one endpoint alone.
     pub(crate) const fn is_asked_always(&self) -> bool {
         self.is_asked_always
+    }
+
+    /// Which endpoints are to be connected.
+    pub(crate) fn connects(&self) -> Connects {
+        self.policy.connects()
     }
 
     /// How often endpoints are asked to tell their load beside calls.

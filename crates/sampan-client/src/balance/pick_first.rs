@@ -1,6 +1,6 @@
 //! One endpoint, and another only when it is lost.
 
-use super::{CallInfo, Member, Pick, Picker, Policy, Replica, Seats, below};
+use super::{CallInfo, Connects, Member, Pick, Picker, Policy, Replica, Seats, below};
 use rand::RngCore;
 use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
@@ -9,7 +9,7 @@ use std::{
 
 /// One endpoint for all calls, and another only when it is lost or left alone.
 ///
-/// The others stay connected, so that the next call after a loss does not wait. Source: gRFC A62.
+/// The channel connects to that one alone, found by happy eyeballs. Source: gRFC A61, A62.
 #[derive(Debug)]
 pub struct PickFirst {
     is_shuffled: bool,
@@ -46,6 +46,12 @@ impl PickFirst {
 }
 
 impl Policy for PickFirst {
+    fn connects(&self) -> Connects {
+        Connects::One {
+            is_shuffled: self.is_shuffled,
+        }
+    }
+
     fn picker(&self, members: &[Member], now: Instant, rng: &mut dyn RngCore) -> Arc<dyn Picker> {
         let seats = Seats::new(members);
         // Nothing in here panics.

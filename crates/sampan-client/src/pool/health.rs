@@ -4,6 +4,7 @@
 
 use crate::{
     backoff::{Backoff, BackoffPolicy},
+    chance::Dice,
     site::Route,
 };
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -143,7 +144,7 @@ impl Watch {
                 Some(answers) => answers.next().await,
                 None => {
                     if std::mem::replace(&mut self.is_again, true) {
-                        let pause = self.backoff.failed(&mut rand::rng());
+                        let pause = self.backoff.failed(&mut Dice);
                         sleep(pause).await;
                     }
                     match self.ask().await {

@@ -3,10 +3,11 @@
 //! One connection is enough until a server takes no more streams on it; then there are more, up
 //! to ten, and those beyond the first go again when calls need them no more. Source: gRFC A105.
 
-use super::{Pool, health, reports::listen, shard::Local};
+use super::{Pool, eyeballs, health, reports::listen, shard::Local};
 use crate::{
     Error,
     backoff::BackoffPolicy,
+    balance::Connects,
     chance::Dice,
     endpoint::{Endpoint, Live},
     error::BoxError,
@@ -21,7 +22,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    sync::Notify,
+    sync::{Notify, watch},
     task::AbortHandle,
     time::{Instant, interval_at},
 };
@@ -38,6 +39,8 @@ pub(super) struct Member {
     pub(super) is_well: bool,
     pub(super) more: Arc<Notify>,
     pub(super) failure: Option<Error>,
+    /// Whether it is to be connected at all.
+    gate: watch::Sender<bool>,
     pub(super) task: AbortHandle,
 }
 
@@ -54,7 +57,12 @@ type Closing = Pin<Box<dyn Future<Output = Weak<Live>> + Send>>;
 // === impl Member ===
 
 impl Member {
-    pub(super) fn new(endpoint: Arc<Endpoint>, backoff: BackoffPolicy, task: AbortHandle) -> Self {
+    pub(super) fn new(
+        endpoint: Arc<Endpoint>,
+        backoff: BackoffPolicy,
+        gate: watch::Sender<bool>,
+        task: AbortHandle,
+    ) -> Self {
         Self {
             endpoint,
             subchannel: Subchannel::new(backoff),
@@ -62,6 +70,7 @@ impl Member {
             is_well: true,
             more: Arc::default(),
             failure: None,
+            gate,
             task,
         }
     }
@@ -75,6 +84,18 @@ impl Member {
         self.subchannel.is_failing()
     }
 
+    /// Lets it connect or not. One that may not any more finishes its calls, and what it failed
+    /// at is forgotten.
+    pub(super) fn may_connect(&mut self, may: bool) {
+        let has_changed = self
+            .gate
+            .send_if_modified(|gate| std::mem::replace(gate, may) != may);
+        if has_changed && !may {
+            self.lives.clear();
+            self.subchannel.on_rest();
+        }
+    }
+
     pub(super) fn rest(&mut self) {
         if self.lives.is_empty() {
             self.subchannel.on_rest();
@@ -83,7 +104,12 @@ impl Member {
 }
 
 /// Keeps one endpoint connected while the channel is in use.
-pub(super) async fn keep_connected(pool: Arc<Pool>, local: Arc<Local>, endpoint: Arc<Endpoint>) {
+pub(super) async fn keep_connected(
+    pool: Arc<Pool>,
+    local: Arc<Local>,
+    endpoint: Arc<Endpoint>,
+    mut gate: watch::Receiver<bool>,
+) {
     let mut in_use = pool.in_use.subscribe();
     let upkeep = Upkeep {
         pool,
@@ -96,8 +122,14 @@ pub(super) async fn keep_connected(pool: Arc<Pool>, local: Arc<Local>, endpoint:
         if in_use.wait_for(|in_use| *in_use).await.is_err() {
             return;
         }
+        if gate.wait_for(|is_open| *is_open).await.is_err() {
+            return;
+        }
         upkeep.update(|member| member.subchannel.on_connect());
-        let pause = match upkeep.endpoint.site.connect().await {
+        let Some(connected) = upkeep.connect(&mut gate).await else {
+            continue;
+        };
+        let pause = match connected {
             Err(error) => {
                 let failure = upkeep.failed(error);
                 was_away = true;
@@ -107,7 +139,7 @@ pub(super) async fn keep_connected(pool: Arc<Pool>, local: Arc<Local>, endpoint:
                 let since = Instant::now();
                 let was_away = std::mem::take(&mut was_away);
                 upkeep.endpoint.connected(was_away, since);
-                let has_answered = upkeep.serve(opened).await;
+                let has_answered = upkeep.serve(opened, &mut gate).await;
                 upkeep.update(|member| {
                     member
                         .subchannel
@@ -121,6 +153,7 @@ pub(super) async fn keep_connected(pool: Arc<Pool>, local: Arc<Local>, endpoint:
             () = tokio::time::sleep(pause.unwrap_or(Duration::ZERO)) => {}
             // Whoever needs the channel next does not wait for an old failure's pause.
             _ = in_use.wait_for(|in_use| !*in_use) => {}
+            _ = gate.wait_for(|is_open| !*is_open) => {}
         }
     }
 }
@@ -133,9 +166,26 @@ fn forget(more: &Notify) {
 // === impl Upkeep ===
 
 impl Upkeep {
+    /// Connects, unless it is told to let it be. Others are looked at when it takes long.
+    async fn connect(&self, gate: &mut watch::Receiver<bool>) -> Option<Result<Opened, BoxError>> {
+        let mut connecting = std::pin::pin!(self.endpoint.site.connect());
+        let mut delay = std::pin::pin!(tokio::time::sleep(eyeballs::DELAY));
+        let mut is_alone = self.pool.keeper.load().connects() != Connects::All;
+        loop {
+            tokio::select! {
+                connected = &mut connecting => return Some(connected),
+                _ = gate.wait_for(|is_open| !*is_open) => return None,
+                () = &mut delay, if is_alone => {
+                    is_alone = false;
+                    self.pool.update(|_| ());
+                }
+            }
+        }
+    }
+
     /// Shows the connection to calls, and others as they need them, until the last is lost.
     /// Gives whether any of them was of use.
-    async fn serve(&self, first: Opened) -> bool {
+    async fn serve(&self, first: Opened, gate: &mut watch::Receiver<bool>) -> bool {
         let mut is_local = first.is_local;
         self.endpoint.reached(is_local);
         let mut open = FuturesUnordered::new();
@@ -224,6 +274,7 @@ impl Upkeep {
                         None => None,
                     }
                 } => self.feels(is_well),
+                _ = gate.wait_for(|is_open| !*is_open) => return true,
                 _ = spare_check.tick(), if open.len() > 1 => {
                     forget(&more);
                     self.drop_spares();

@@ -4,10 +4,16 @@ use super::{
     Live, Pool,
     chooser::Chooser,
     endpoints::Endpoints,
+    eyeballs::Eyeballs,
     member::{self, Member},
     view::{Ready, View},
 };
-use crate::{Error, balance::Keeper, endpoint::Endpoint, timers::Timers};
+use crate::{
+    Error,
+    balance::{Connects, Keeper},
+    endpoint::Endpoint,
+    timers::Timers,
+};
 use std::{
     sync::{
         Arc,
@@ -17,6 +23,7 @@ use std::{
 };
 use tokio::{
     runtime::{self, Handle},
+    sync::watch,
     task::AbortHandle,
     time::Instant,
 };
@@ -31,6 +38,8 @@ pub(super) struct Shard {
     /// Sorted as the endpoints are.
     members: Vec<Member>,
     chooser: Chooser,
+    /// Looked at where one endpoint is enough.
+    eyeballs: Eyeballs,
     last_used: Instant,
 }
 
@@ -60,6 +69,7 @@ impl Shard {
             keeper: None,
             members: Vec::new(),
             chooser: Chooser::default(),
+            eyeballs: Eyeballs::new(rand::random(), now),
             last_used: now,
         }
     }
@@ -84,19 +94,27 @@ impl Shard {
         });
         for endpoint in endpoints.list() {
             if self.find(endpoint).is_none() {
+                let connects = pool.keeper.load().connects();
+                let gate = watch::Sender::new(connects == Connects::All);
                 let task = member::keep_connected(
                     Arc::clone(pool),
                     Arc::clone(&self.local),
                     Arc::clone(endpoint),
+                    gate.subscribe(),
                 );
                 let task = self.runtime.spawn(task).abort_handle();
                 let endpoint = Arc::clone(endpoint);
-                let member = Member::new(endpoint, endpoints.backoff(), task);
+                let member = Member::new(endpoint, endpoints.backoff(), gate, task);
                 self.members.push(member);
             }
         }
         self.members
             .sort_by(|a, b| a.endpoint.site.address.cmp(&b.endpoint.site.address));
+    }
+
+    /// Has one endpoint connected, and no more.
+    pub(super) fn steer(&mut self, is_shuffled: bool, now: Instant) {
+        self.eyeballs.steer(&mut self.members, is_shuffled, now);
     }
 
     /// Ends its tasks. Calls under way keep their connections to their end.

@@ -110,7 +110,6 @@ async fn a_service_config_says_how_the_channel_balances_unless_the_builder_does(
         new
     };
     let channel = config().build().unwrap();
-    until_ready(&channel, 3).await;
     for _ in 0..30 {
         say(&channel, "").await.unwrap();
     }

@@ -4,6 +4,7 @@ use crate::{endpoints::until_ready, support::*};
 use sampan_client::{
     Balance, Channel,
     ConnectivityState::{self, Connecting, Idle, Ready, TransientFailure},
+    balance::PickFirst,
 };
 use sampan_wire::policy::CallPolicy;
 use std::{
@@ -199,4 +200,45 @@ async fn a_service_config_says_how_many_connections_an_endpoint_may_have() {
     for call in calls {
         assert_eq!(call.await.unwrap().unwrap(), "done");
     }
+}
+
+#[tokio::test]
+async fn pick_first_connects_to_one_and_goes_past_those_that_do_not_answer() {
+    // Takes connections and says nothing; one that is away; and two that serve.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let gone = std::net::TcpListener::bind("127.0.0.2:0").unwrap();
+    let (silent_at, gone_at) = (silent.local_addr().unwrap(), gone.local_addr().unwrap());
+    drop(gone);
+    let [c, d] = ["127.0.0.3:0", "127.0.0.4:0"]
+        .map(|address| TestServer::start_at(&address.parse().unwrap(), named("any")));
+    let target = format!("ipv4:{silent_at},{gone_at},{},{}", c.target(), d.target());
+    let channel = Channel::configure(target)
+        .balance(Balance::policy(PickFirst::in_order()))
+        .build()
+        .unwrap();
+    let started = std::time::Instant::now();
+    say(&channel, "").await.unwrap();
+    let took = started.elapsed();
+    assert!(
+        took >= Duration::from_millis(240) && took < Duration::from_secs(2),
+        "{took:?}"
+    );
+    for _ in 0..20 {
+        say(&channel, "").await.unwrap();
+    }
+    assert_eq!((c.calls(), d.calls()), (21, 0));
+    assert_eq!(*d.open_connections.borrow(), 0);
+    let states: Vec<_> = channel.endpoints().iter().map(|one| one.state).collect();
+    assert_eq!(states, [Idle, Idle, Ready, Idle]);
+    // The silent one and the one that is away are tried again, then the next.
+    drop(c);
+    let moved = async {
+        while say(&channel, "").await.is_err() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(3), moved)
+        .await
+        .unwrap();
+    assert_eq!(d.calls(), 1);
 }

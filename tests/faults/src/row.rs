@@ -1,0 +1,118 @@
+//! One row of the table: alone on the machine, and told by its figure.
+
+use sampan::Channel;
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+use tokio::runtime::{Builder, Handle, Runtime};
+
+/// A row that is being shown. The next begins when it is dropped.
+#[derive(Debug)]
+pub struct Row {
+    name: &'static str,
+    runtime: Runtime,
+    began: Instant,
+    _turn: MutexGuard<'static, ()>,
+}
+
+/// Calls a second in the full form, and in the short one.
+const RATES: (f64, f64) = (2_000.0, 500.0);
+const PATIENCE: Duration = Duration::from_secs(10);
+
+// === impl Row ===
+
+impl Row {
+    /// Waits for its turn.
+    #[must_use]
+    pub fn begin(name: &'static str) -> Self {
+        static TURN: Mutex<()> = Mutex::new(());
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        Self {
+            name,
+            runtime,
+            began: Instant::now(),
+            _turn: turn,
+        }
+    }
+
+    /// Where its calls are made.
+    #[must_use]
+    pub fn runtime(&self) -> &Handle {
+        self.runtime.handle()
+    }
+
+    /// Tells what was measured.
+    pub fn figure(&self, figure: impl std::fmt::Display) {
+        println!(
+            "{}: {figure} [{:.1} s]",
+            self.name,
+            self.began.elapsed().as_secs_f64()
+        );
+    }
+
+    /// Waits until so many endpoints are connected.
+    pub fn until_ready(&self, channel: &Channel, count: usize) {
+        let _inside = self.runtime.enter();
+        let connected = self
+            .runtime
+            .block_on(async { tokio::time::timeout(PATIENCE, channel.connect()).await });
+        connected.expect("it connects").unwrap();
+        wait_until("the endpoints are ready", PATIENCE, || {
+            ready(channel) == count
+        });
+    }
+}
+
+/// Endpoints that are connected.
+#[must_use]
+pub fn ready(channel: &Channel) -> usize {
+    let endpoints = channel.endpoints();
+    let is_ready = |state| state == sampan::client::ConnectivityState::Ready;
+    endpoints.iter().filter(|one| is_ready(one.state)).count()
+}
+
+/// Attempts of all calls, as far as the endpoints that are there count them.
+#[must_use]
+pub fn attempts(channel: &Channel) -> u64 {
+    channel.endpoints().iter().map(|one| one.attempts).sum()
+}
+
+/// Looks until it is so; gives how long that took.
+///
+/// # Panics
+///
+/// When it takes longer than `limit`.
+pub fn wait_until(what: &str, limit: Duration, mut is_so: impl FnMut() -> bool) -> Duration {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < limit, "{what}: not within {limit:?}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    began.elapsed()
+}
+
+/// Whether rows are shown as long as the issue says, instead of in seconds.
+#[must_use]
+pub fn is_full() -> bool {
+    std::env::var("FAULTS").is_ok_and(|form| form == "full")
+}
+
+/// The one time or the other.
+#[must_use]
+pub fn seconds(short: u64, full: u64) -> Duration {
+    Duration::from_secs(if is_full() { full } else { short })
+}
+
+/// Calls a second; `FAULTS_RATE` sets another number.
+#[must_use]
+pub fn rate() -> f64 {
+    let set = std::env::var("FAULTS_RATE").ok();
+    set.and_then(|rate| rate.parse().ok())
+        .unwrap_or(if is_full() { RATES.0 } else { RATES.1 })
+}
