@@ -54,6 +54,7 @@ pub use weighted_round_robin::WeightedRoundRobin;
 
 pub(crate) use keeper::Keeper;
 pub(crate) use orca::{load_report, pushback};
+use report::KnownWeight;
 
 use seats::Seats;
 use std::{

@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderName, request, uri::PathAndQuery};
 use sampan_middleware::{
     compression::{Compression, ShrinkageTable},
     context::{CallContext, carry},
+    metrics::client::MethodSeries,
 };
 use sampan_transport::{CallHead, RouteHead};
 use sampan_wire::policy::{
@@ -17,7 +18,7 @@ use sampan_wire::policy::{
 };
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::time::Instant;
-use tonic::Code;
+use tonic::{Code, GrpcMethod};
 
 /// All of a request but its body, kept until the call's last attempt.
 #[derive(Clone)]
@@ -29,6 +30,10 @@ pub(crate) struct Call {
     kind: Option<MethodKind>,
     /// The longest message that the caller takes; without a limit the longest there is.
     max_message_bytes: u32,
+    /// Whether its path is that of a method that generated code has.
+    pub(crate) is_generated: bool,
+    /// Where its attempts are counted.
+    pub(crate) series: Option<&'static MethodSeries>,
     /// Where more is said than the method's own policy and the channel's defaults.
     pub(crate) policy: Option<Arc<EffectivePolicy>>,
     compression: Option<Box<CallCompression>>,
@@ -82,6 +87,8 @@ impl Call {
             method,
             kind,
             max_message_bytes: longest(max_message_bytes.unwrap_or(usize::MAX)),
+            is_generated: extensions.get::<GrpcMethod<'static>>().is_some(),
+            series: None,
             policy: None,
             compression: None,
         }
@@ -100,6 +107,8 @@ impl Call {
             method: Some(method),
             kind: Some(method.kind()),
             max_message_bytes: longest(max_message_bytes),
+            is_generated: true,
+            series: None,
             policy: None,
             compression: None,
         }

@@ -4,6 +4,7 @@ use crate::{
     CallService, ConnectivityState, Counts, EndpointSnapshot, Error, Interceptor, around,
     balance::Balancing,
     call::Call,
+    channelz::{self, ChannelSnapshot},
     config::{CallSettings, ConfigSource, env},
     error::BoxError,
     flight::{Flight, Outcome},
@@ -18,7 +19,10 @@ use crate::{
     target::{Place, Target},
 };
 use bytes::Bytes;
-use sampan_middleware::{Body, compression::Compression, glue::direct, overload::AdaptiveSettings};
+use sampan_middleware::{
+    Body, compression::Compression, glue::direct, metrics::client::ClientMetrics,
+    overload::AdaptiveSettings,
+};
 use sampan_transport::{Address, ClientHttp2Settings, ClientTls, ConnectSettings, TcpSettings};
 use sampan_wire::policy::{CallPolicy, Method};
 use std::{
@@ -87,6 +91,7 @@ enum Way {
 
 /// What the clones of a channel, and calls up to the heads of their responses, keep alive.
 pub(crate) struct Shared {
+    id: u64,
     name: String,
     pool: Arc<Pool>,
     stack: Arc<Stack>,
@@ -139,12 +144,19 @@ impl Channel {
         settings: PoolSettings,
     ) -> Self {
         direct::register::<Self>();
-        let pool = Arc::new(Pool::new(name.clone(), source, balancing, settings));
+        let metrics = (!calls.is_unmeasured).then(|| ClientMetrics::of(&canonical(&name)));
+        let pool = Pool::new(name.clone(), source, balancing, settings, metrics);
+        let pool = Arc::new(pool);
         pool.configure(&calls.service_config);
-        let stack = Arc::new(Stack::new(calls, Arc::clone(&pool)));
-        Self {
-            shared: Arc::new(Shared { name, pool, stack }),
-        }
+        let stack = Arc::new(Stack::new(calls, Arc::clone(&pool), metrics));
+        let shared = Arc::new(Shared {
+            id: channelz::next_id(),
+            name,
+            pool,
+            stack,
+        });
+        channelz::register(&shared);
+        Self { shared }
     }
 
     /// Waits until an endpoint is connected. Calls do this by themselves.
@@ -198,6 +210,41 @@ impl Channel {
         counts.cache_misses = cache.misses;
         counts.cache_bytes = cache.bytes;
         counts
+    }
+}
+
+impl Channel {
+    /// What was counted of this channel's target, under gRPC's names and as OpenMetrics has it:
+    /// attempts and calls by method and status, sizes, connections, ejections, weights. Channels to
+    /// one target count together. Empty where the builder left it out.
+    ///
+    /// A server of the same process shows the same on its probe port, for all channels, and
+    /// [`metrics_text`](crate::metrics_text) gives that. Source: gRFC A66, A78, A91, A94, A96.
+    #[must_use]
+    pub fn metrics(&self) -> String {
+        let metrics = self.shared.stack.metrics;
+        metrics.map(ClientMetrics::text).unwrap_or_default()
+    }
+}
+
+impl Channel {
+    /// What it does, as gRPC's channelz has it. Source: gRFC A14.
+    #[must_use]
+    pub fn channelz(&self) -> ChannelSnapshot {
+        self.shared.channelz()
+    }
+}
+
+/// A target as gRPC's metrics name it: with its scheme.
+fn canonical(target: &str) -> String {
+    let has_scheme = target.contains("://")
+        || ["unix:", "ipv4:", "ipv6:", "dns:"]
+            .iter()
+            .any(|scheme| target.starts_with(scheme));
+    if has_scheme {
+        target.to_owned()
+    } else {
+        format!("dns:///{target}")
     }
 }
 
@@ -259,6 +306,21 @@ impl Service<http::Request<tonic::body::Body>> for Channel {
 impl Shared {
     pub(crate) const fn stack(&self) -> &Arc<Stack> {
         &self.stack
+    }
+
+    pub(crate) fn channelz(&self) -> ChannelSnapshot {
+        let subchannels = self.pool.subchannels();
+        let state = subchannels.iter().map(|one| one.state);
+        ChannelSnapshot {
+            id: self.id,
+            target: self.name.clone(),
+            state: state
+                .max_by_key(|state| state.rank())
+                .unwrap_or(ConnectivityState::Idle),
+            calls: self.stack.call_counts(),
+            trace: self.pool.history.trace(),
+            subchannels,
+        }
     }
 }
 
@@ -444,6 +506,12 @@ impl ChannelBuilder {
     /// Takes a service config from a file, which is read when the channel is made.
     pub fn service_config_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.service_config = Some(ConfigSource::File(path.into()));
+        self
+    }
+
+    /// Whether calls are counted by method, for [`Channel::metrics`]. Default: they are.
+    pub const fn metrics(mut self, are_counted: bool) -> Self {
+        self.calls.is_unmeasured = !are_counted;
         self
     }
 

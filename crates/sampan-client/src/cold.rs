@@ -144,7 +144,10 @@ async fn answered(
         }
     };
     if let (None, true, Some(policy)) = (&attempted, outgoing.is_kept_whole(), hedge_policy(call)) {
-        return hedged(share, call, times, policy, &outgoing, progress).await;
+        let result = hedged(share, call, times, policy, &outgoing, progress).await;
+        let hedges = progress.attempts.saturating_sub(1);
+        share.repeat(|repeats| repeats.hedges = hedges);
+        return result;
     }
     let mut again = outgoing.can_be_sent_again().then(|| Again::new(call));
     let mut previous = 0;
@@ -182,18 +185,26 @@ async fn answered(
         }
         match next {
             Next::Stop => return just.settle(progress),
-            Next::AtOnce => progress.was_not_sent(),
+            Next::AtOnce => {
+                progress.was_not_sent();
+                share.repeat(|repeats| repeats.transparent_retries += 1);
+            }
             Next::After(wait) => {
                 let at = Instant::now() + wait;
                 // Nobody would be there for the answer.
                 if times.whole.is_some_and(|deadline| at >= deadline.at) {
                     return just.settle(progress);
                 }
-                drop(just);
+                just.discard();
                 previous += 1;
                 share.stack().counters.retries.fetch_add(1, Relaxed);
                 progress.phase = Phase::Retry;
+                let began = Instant::now();
                 sleep_until(at).await;
+                share.repeat(|repeats| {
+                    repeats.retries += 1;
+                    repeats.retry_delay += began.elapsed();
+                });
             }
         }
     }

@@ -41,6 +41,8 @@ pub(crate) struct CallSettings {
     pub(crate) policy: CallPolicy,
     pub(crate) compression: Option<Compression>,
     pub(crate) service_config: ServiceConfig,
+    /// Whether nothing is counted by method.
+    pub(crate) is_unmeasured: bool,
     /// The resolver may tell of another service config.
     pub(crate) follows_resolver: bool,
     /// What the program puts around them.

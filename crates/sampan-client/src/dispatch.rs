@@ -7,9 +7,11 @@ use crate::{
     failure::{Failure, Progress},
     outbound::{StreamFailure, Streamed},
     response::{Answer, check},
+    tally::{AttemptTally, message_len},
+    trace,
 };
 use sampan_middleware::Ended;
-use sampan_transport::{CallError, Incoming, Payload, ResetReason, WhyNot};
+use sampan_transport::{CallError, CallHead, Incoming, Payload, ResetReason, WhyNot};
 use std::sync::Arc;
 use tokio::{runtime::Handle, time::Instant};
 use tonic::Code;
@@ -61,15 +63,24 @@ pub(crate) fn send(
     times: &Times,
     previous: u32,
     now: Instant,
-    payload: Payload<'_, Streamed>,
+    mut payload: Payload<'_, Streamed>,
 ) -> Result<Sent, (Option<Streamed>, WhyNot)> {
     let route = &live.endpoint.site.route.head;
     let head = call.head(route, previous, times.left(now));
+    let mut stream = None;
+    if let (Payload::Stream(streamed), Some(_)) = (&mut payload, call.series) {
+        stream = Some(streamed.count());
+    }
+    let mut sent = 0;
+    let mut start = |head: &CallHead<'_>, payload: Payload<'_, Streamed>| {
+        if let Payload::Whole(message) = &payload {
+            sent = message_len(message);
+        }
+        live.connection.start(head, payload)
+    };
     let started = match call.compression() {
-        None => live.connection.start(&head, payload),
-        Some(compression) => compression.start(live, &head, payload, |head, payload| {
-            live.connection.start(head, payload)
-        }),
+        None => start(&head, payload),
+        Some(compression) => compression.start(live, &head, payload, start),
     };
     match started {
         Ok(exchange) => {
@@ -77,6 +88,16 @@ pub(crate) fn send(
             let mut ticket = Ticket::new(Arc::clone(live), now, at);
             if call.streams() {
                 ticket.streams();
+            }
+            if let Some(span) = trace::attempt(call.path.as_str(), live, previous) {
+                ticket.traced(span);
+            }
+            if let Some(series) = call.series {
+                ticket.tally = Some(AttemptTally::begin(series));
+                ticket.sent = u32::try_from(sent).unwrap_or(u32::MAX);
+                if let Some(stream) = stream {
+                    ticket.sends(stream);
+                }
             }
             Ok(Sent { exchange, ticket })
         }
@@ -167,6 +188,18 @@ impl Attempted {
             Self::Answered(answered) => &answered.ticket.live().endpoint,
             Self::Unsent(_, endpoint) => endpoint,
             Self::Failed(failed) => &failed.endpoint,
+        }
+    }
+
+    /// It is not the call's last: what it said counts for its endpoint all the same.
+    pub(crate) fn discard(self) {
+        if let Self::Answered(answered) = self
+            && matches!(answered.answer, Answer::Status)
+        {
+            let ended = Ended::from_headers(answered.response.headers());
+            answered
+                .ticket
+                .end(ended.unwrap_or(Ended::Failed(Code::Unknown)));
         }
     }
 

@@ -4,11 +4,14 @@ use crate::{
     balance::{
         self, LoadReport, Member, Nearness, Outcome, Replica, Verdict, load_report, pushback,
     },
+    channelz::{self, CallCounts, History, SocketSnapshot, SubchannelSnapshot},
     latency::LatencyWindow,
     resolve::Traits,
     site::{Found, Site},
     subchannel::ConnectivityState,
+    tally::{AttemptTally, since},
     timers::Timers,
+    trace,
 };
 use arc_swap::ArcSwap;
 use http::HeaderMap;
@@ -17,12 +20,13 @@ use sampan_transport::Connection;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 use tokio::time::Instant;
 use tonic::Code;
+use tracing::Span;
 
 /// One endpoint through all its connections: counts are for calls, so none of it is locked.
 #[derive(Debug)]
@@ -42,6 +46,10 @@ pub(crate) struct Endpoint {
     is_new: AtomicBool,
     born: Instant,
     latency: LatencyWindow,
+    id: u64,
+    pub(crate) history: History,
+    /// When the last attempt began, in nanoseconds since it was first seen.
+    last_started: AtomicU64,
 }
 
 /// A connection to an endpoint that takes calls.
@@ -53,7 +61,12 @@ pub(crate) struct Live {
     /// Of the runtime that the connection lives on.
     pub(crate) timers: Arc<Timers>,
     has_answered: AtomicBool,
-    is_used: AtomicBool,
+    id: u64,
+    opened: SystemTime,
+    started: AtomicU64,
+    /// So many had started when somebody asked last whether it is used.
+    seen: AtomicU64,
+    failed: AtomicU64,
     has_failed_calls: AtomicBool,
 }
 
@@ -92,6 +105,9 @@ pub(crate) struct Ticket {
     has_ended: bool,
     /// It is no single message for a single answer.
     is_stream: bool,
+    /// Bytes of its one message.
+    pub(crate) sent: u32,
+    pub(crate) tally: Option<AttemptTally>,
     rare: Option<Box<Rare>>,
 }
 
@@ -103,6 +119,11 @@ struct Rare {
     told: balance::Ticket,
     pushback: Option<Duration>,
     report: Option<LoadReport>,
+    /// Its request's stream.
+    stream: Option<Arc<AtomicU64>>,
+    /// Bytes of the messages of its answer.
+    received: u64,
+    span: Option<Span>,
 }
 
 // === impl Endpoint ===
@@ -127,6 +148,9 @@ impl Endpoint {
             site,
             born: now,
             latency: LatencyWindow::new(),
+            id: channelz::next_id(),
+            history: History::new(),
+            last_started: AtomicU64::new(0),
         }
     }
 
@@ -189,6 +213,30 @@ impl Endpoint {
         self.replica.in_flight()
     }
 
+    /// What channelz tells of it.
+    pub(crate) fn channelz(
+        &self,
+        state: ConnectivityState,
+        lives: &[Arc<Live>],
+    ) -> SubchannelSnapshot {
+        let (started, failed) = (self.replica.attempts(), self.replica.failed_attempts());
+        let open = u64::from(self.in_flight());
+        let last = self.last_started.load(Relaxed);
+        SubchannelSnapshot {
+            id: self.id,
+            target: self.label.to_string(),
+            state,
+            calls: CallCounts {
+                started,
+                succeeded: started.saturating_sub(failed + open),
+                failed,
+                last_started: since(self.nanos(Instant::now()), last),
+            },
+            trace: self.history.trace(),
+            sockets: lives.iter().map(|live| live.channelz()).collect(),
+        }
+    }
+
     pub(crate) fn snapshot(&self, state: ConnectivityState, now: Instant) -> EndpointSnapshot {
         let quantiles = self.latency.quantiles(now - self.born, [0.5, 0.99]);
         EndpointSnapshot {
@@ -219,8 +267,30 @@ impl Live {
             connection,
             timers,
             has_answered: AtomicBool::new(false),
-            is_used: AtomicBool::new(true),
+            id: channelz::next_id(),
+            opened: SystemTime::now(),
+            started: AtomicU64::new(0),
+            seen: AtomicU64::new(u64::MAX),
+            failed: AtomicU64::new(0),
             has_failed_calls: AtomicBool::new(false),
+        }
+    }
+
+    /// A stream is opened on it that is no call.
+    pub(crate) fn opens_stream(&self) {
+        self.started.fetch_add(1, Relaxed);
+    }
+
+    fn channelz(&self) -> SocketSnapshot {
+        let (started, failed) = (self.started.load(Relaxed), self.failed.load(Relaxed));
+        let open = self.connection.open_streams() as u64;
+        SocketSnapshot {
+            id: self.id,
+            remote: self.endpoint.label().to_owned(),
+            opened: self.opened,
+            streams_started: started,
+            streams_succeeded: started.saturating_sub(failed + open),
+            streams_failed: failed,
         }
     }
 
@@ -240,7 +310,8 @@ impl Live {
 
     /// Whether calls began on it since this was asked last.
     pub(crate) fn was_used(&self) -> bool {
-        self.is_used.swap(false, Relaxed)
+        let started = self.started.load(Relaxed);
+        self.seen.swap(started, Relaxed) != started
     }
 }
 
@@ -256,13 +327,17 @@ pub(crate) fn raise(flag: &AtomicBool) {
 impl Ticket {
     pub(crate) fn new(live: Arc<Live>, started: Instant, deadline: Option<Instant>) -> Self {
         live.replica.begin();
-        raise(&live.is_used);
+        live.started.fetch_add(1, Relaxed);
+        let started = live.endpoint.nanos(started);
+        live.endpoint.last_started.store(started.max(1), Relaxed);
         Self {
-            started: live.endpoint.nanos(started),
+            started,
             live,
             deadline,
             has_ended: false,
             is_stream: false,
+            sent: 0,
+            tally: None,
             rare: None,
         }
     }
@@ -286,6 +361,23 @@ impl Ticket {
         }
     }
 
+    /// Somebody watches it.
+    pub(crate) fn traced(&mut self, span: Span) {
+        self.rare.get_or_insert_default().span = Some(span);
+    }
+
+    /// It sends a stream, whose messages are counted.
+    pub(crate) fn sends(&mut self, stream: Arc<AtomicU64>) {
+        self.rare.get_or_insert_default().stream = Some(stream);
+    }
+
+    /// So many bytes of messages came.
+    pub(crate) fn received(&mut self, bytes: u64) {
+        if self.tally.is_some() && bytes > 0 {
+            self.rare.get_or_insert_default().received = bytes;
+        }
+    }
+
     /// What the endpoint says of itself at the end of the attempt.
     pub(crate) fn reads(&mut self, trailers: &HeaderMap) {
         if let Some(pushback) = pushback(trailers) {
@@ -304,6 +396,11 @@ impl Ticket {
     pub(crate) fn give_back(mut self) {
         self.has_ended = true;
         self.live.replica.give_back();
+        self.live.started.fetch_sub(1, Relaxed);
+        if let Some(tally) = self.tally.take() {
+            let ended = Ended::Failed(Code::Unavailable);
+            tally.end(ended, Duration::ZERO, 0, 0);
+        }
     }
 
     /// The attempt ended so.
@@ -332,6 +429,9 @@ impl Ticket {
         } else {
             Verdict::Served
         };
+        if verdict == Verdict::Failed {
+            self.live.failed.fetch_add(1, Relaxed);
+        }
         let ended_at = endpoint.nanos(now);
         let took = Duration::from_nanos(ended_at.saturating_sub(self.started));
         let started = endpoint.born + Duration::from_nanos(self.started);
@@ -339,7 +439,16 @@ impl Ticket {
         if self.is_stream {
             outcome.round_trip = None;
         }
+        if let Some(tally) = self.tally.take() {
+            let rare = self.rare.as_deref();
+            let stream = rare.and_then(|rare| rare.stream.as_ref());
+            let sent = stream.map_or(self.sent.into(), |sent| sent.load(Relaxed));
+            tally.end(ended, took, sent, rare.map_or(0, |rare| rare.received));
+        }
         let told = self.rare.take().map(|rare| {
+            if let Some(span) = rare.span {
+                trace::end(&span, ended);
+            }
             outcome.pushback = rare.pushback;
             outcome.report = rare.report;
             if let Some(answered) = rare.answered {

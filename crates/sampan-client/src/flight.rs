@@ -13,7 +13,9 @@ use crate::{
     retry::{hedge_policy, may_be_tried_again},
     share::Share,
     stack::{Outgoing, RequestBody, Stack},
+    tally::{Weighed, message_len},
     timers::Timer,
+    trace,
 };
 use bytes::Bytes;
 use http::HeaderMap;
@@ -27,6 +29,7 @@ use std::{
 };
 use tokio::time::Instant;
 use tonic::{Code, Status};
+use tracing::Instrument as _;
 
 pub(crate) type Outcome = Result<http::Response<Body>, Status>;
 
@@ -65,10 +68,11 @@ struct Away {
 struct Ending {
     share: Share<Arc<Stack>>,
     ticket: Ticket,
+    received: Weighed,
 }
 
 /// It is made, filled and freed for every call.
-const _: () = assert!(size_of::<Flight>() <= 512);
+const _: () = assert!(size_of::<Flight>() <= 560);
 
 // === impl Flight ===
 
@@ -101,6 +105,9 @@ impl Flight {
         };
         share.begin();
         let now = Instant::now();
+        share.span = trace::call(call.path.path());
+        let _entered = share.span.as_ref().map(|span| (**span).clone().entered());
+        share.tally = share.stack().tally(call, now);
         // Such a call may have more on its way than there is room for here.
         let has_begun = begun.is_some();
         let Begun { times, inbound } = match begun {
@@ -171,7 +178,14 @@ impl Flight {
             Ok(mut response) => match away.ticket.check(&mut response, &own.call) {
                 Ok(Answer::Ok(data)) => {
                     let ended = Ended::Status(Code::Ok);
-                    away.ticket.note(ended, away.exchange.ended_at());
+                    let at = away.exchange.ended_at();
+                    if let (Some(tally), Some(_)) =
+                        (own.share.tally.take(), away.ticket.tally.take())
+                    {
+                        let age = own.share.stack().age(at.unwrap_or_else(Instant::now));
+                        tally.whole(away.ticket.sent, &data, age);
+                    }
+                    away.ticket.note(ended, at);
                     own.share.note(ended);
                     self.end();
                     return Poll::Ready(Some(Ok(response.map(|_| Body::ok(data)))));
@@ -239,7 +253,12 @@ impl Flight {
         self.stage = match self.own.take() {
             Some(Own { share, call }) => {
                 let begun = Begun { times, inbound };
-                Stage::Cold(Box::pin(go_on(share, call, begun, standing)))
+                let span = share.span.as_deref().cloned();
+                let cold = go_on(share, call, begun, standing);
+                Stage::Cold(match span {
+                    Some(span) => Box::pin(cold.instrument(span)),
+                    None => Box::pin(cold),
+                })
             }
             None => Stage::Over,
         };
@@ -297,6 +316,7 @@ pub(crate) fn deliver(
     } = answered;
     match answer {
         Answer::Ok(data) => {
+            ticket.received(message_len(&data));
             ticket.end(Ended::Status(Code::Ok));
             share.end(Ended::Status(Code::Ok));
             response.map(|_| Body::ok(data))
@@ -324,7 +344,11 @@ pub(crate) fn deliver(
             };
             let stack = Arc::clone(share.holder().stack());
             let share = share.hand_over(stack);
-            let ending = Ending { share, ticket };
+            let ending = Ending {
+                share,
+                ticket,
+                received: Weighed::default(),
+            };
             let (head, body) = response.into_parts();
             let body = ResponseBody::new(doubtful, body, limit, timer, origin);
             let body = body.unpacked(unpacking);
@@ -337,11 +361,16 @@ pub(crate) fn deliver(
 // === impl Ending ===
 
 impl OnEnd for Ending {
+    fn on_data(&mut self, data: &Bytes) {
+        self.received.add(data);
+    }
+
     fn on_trailers(&mut self, trailers: &HeaderMap) {
         self.ticket.reads(trailers);
     }
 
-    fn on_end(self, ended: Ended) {
+    fn on_end(mut self, ended: Ended) {
+        self.ticket.received(self.received.bytes());
         self.ticket.end(ended);
         self.share.end(ended);
     }

@@ -10,6 +10,7 @@ mod cache;
 mod call;
 pub mod chance;
 mod channel;
+pub mod channelz;
 mod cold;
 pub mod compat;
 mod compressed;
@@ -37,8 +38,10 @@ mod site;
 mod snapshot;
 mod stack;
 mod subchannel;
+mod tally;
 mod target;
 mod timers;
+mod trace;
 
 pub use around::CallService;
 pub use balance::Balance;
@@ -46,7 +49,7 @@ pub use channel::{Channel, ChannelBuilder, ResponseFuture};
 pub use endpoint::EndpointSnapshot;
 pub use error::Error;
 pub use interceptor::{EndedCall, Interceptor, OutgoingCall};
-pub use sampan_middleware::{compression, overload};
+pub use sampan_middleware::{compression, metrics::client::all_text as metrics_text, overload};
 pub use sampan_transport::{
     Certificate, ClientHttp2Settings, ClientTls, Identity, SpiffeError, SpiffeId, SpiffePeers,
     TcpKeepalive, TcpSettings,

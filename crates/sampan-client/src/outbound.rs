@@ -5,6 +5,7 @@ mod replay;
 
 pub(crate) use replay::Replay;
 
+use crate::tally::Weighed;
 use crate::{error::BoxError, retry::ReplayBudget};
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
@@ -15,7 +16,10 @@ use std::{
     collections::VecDeque,
     fmt,
     pin::Pin,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     task::{Context, Poll, ready},
 };
 use tonic::Status;
@@ -40,6 +44,7 @@ pub(crate) struct Streamed {
     from: From,
     failure: StreamFailure,
     packing: Option<Box<Packing>>,
+    counted: Option<Box<(Weighed, Arc<AtomicU64>)>>,
 }
 
 enum From {
@@ -111,6 +116,7 @@ impl Messages {
             from: From::Alone(self),
             failure: StreamFailure::default(),
             packing: None,
+            counted: None,
         })
     }
 
@@ -147,6 +153,39 @@ impl Streamed {
             failure: Arc::clone(reader.failure()),
             from: From::Kept(reader),
             packing: None,
+            counted: None,
+        }
+    }
+
+    /// Where the bytes of its messages are counted that are sent from now on.
+    pub(crate) fn count(&mut self) -> Arc<AtomicU64> {
+        let count = Arc::<AtomicU64>::default();
+        self.counted = Some(Box::new((Weighed::default(), Arc::clone(&count))));
+        count
+    }
+
+    /// What is to be sent next.
+    fn poll_packed(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = self;
+        if this.packing.is_none() {
+            return this
+                .poll_plain(cx)
+                .map(|data| data.map(|data| data.map(Frame::data)));
+        }
+        loop {
+            let data = ready!(while_packing(|| this.poll_plain(cx)));
+            let data = match (data, &mut this.packing) {
+                (Some(Ok(data)), Some(packing)) => packing.pack(data),
+                (Some(Ok(data)), None) => data,
+                (Some(Err(error)), _) => return Poll::Ready(Some(Err(error))),
+                (None, _) => return Poll::Ready(None),
+            };
+            if !data.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::data(data))));
+            }
         }
     }
 
@@ -165,23 +204,15 @@ impl http_body::Body for Streamed {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.get_mut();
-        if this.packing.is_none() {
-            return this
-                .poll_plain(cx)
-                .map(|data| data.map(|data| data.map(Frame::data)));
+        let frame = ready!(this.poll_packed(cx));
+        if let (Some(Ok(frame)), Some(counted)) = (&frame, &mut this.counted)
+            && let Some(data) = frame.data_ref()
+        {
+            let (weighed, count) = &mut **counted;
+            weighed.add(data);
+            count.store(weighed.bytes(), Relaxed);
         }
-        loop {
-            let data = ready!(while_packing(|| this.poll_plain(cx)));
-            let data = match (data, &mut this.packing) {
-                (Some(Ok(data)), Some(packing)) => packing.pack(data),
-                (Some(Ok(data)), None) => data,
-                (Some(Err(error)), _) => return Poll::Ready(Some(Err(error))),
-                (None, _) => return Poll::Ready(None),
-            };
-            if !data.is_empty() {
-                return Poll::Ready(Some(Ok(Frame::data(data))));
-            }
-        }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {

@@ -24,6 +24,7 @@ pub(crate) use source::{PlaceChange, Source};
 use crate::{
     ConnectivityState, EndpointSnapshot, Error,
     balance::{Balancing, Connects, Keeper},
+    channelz::{History, SubchannelSnapshot},
     endpoint::{Endpoint, Live},
     policy::ToldConfig,
 };
@@ -31,6 +32,7 @@ use arc_swap::ArcSwap;
 use chooser::Seen;
 use driver::Driver;
 use endpoints::Endpoints;
+use sampan_middleware::metrics::client::ClientMetrics;
 use sampan_wire::service_config::ServiceConfig;
 use shard::{KeeperGuard, Local, Shard};
 use std::{
@@ -75,6 +77,8 @@ pub(crate) struct Pool {
     name: String,
     settings: PoolSettings,
     keeper: ArcSwap<Keeper>,
+    metrics: Option<&'static ClientMetrics>,
+    pub(crate) history: History,
     /// Where the resolver may tell of another service config.
     told: OnceLock<Arc<ToldConfig>>,
     /// One for each runtime that calls.
@@ -142,11 +146,14 @@ impl Pool {
         source: Source,
         balancing: Balancing,
         settings: PoolSettings,
+        metrics: Option<&'static ClientMetrics>,
     ) -> Self {
         Self {
             name,
             settings,
-            keeper: ArcSwap::from_pointee(Keeper::new(balancing)),
+            keeper: ArcSwap::from_pointee(Keeper::new(balancing, metrics)),
+            metrics,
+            history: History::new(),
             told: OnceLock::new(),
             views: ArcSwap::default(),
             changed: watch::Sender::new(()),
@@ -172,6 +179,19 @@ impl Pool {
         let now = Instant::now();
         let state = self.lock();
         state.endpoints.snapshots(&state.shards, now)
+    }
+
+    /// What channelz tells of each endpoint.
+    pub(crate) fn subchannels(&self) -> Vec<SubchannelSnapshot> {
+        let all = {
+            let state = self.lock();
+            state.endpoints.subchannels(&state.shards)
+        };
+        // Connections have locks of their own: not under this one.
+        let snapshot = |(endpoint, state, lives): &(Arc<Endpoint>, _, Vec<Arc<Live>>)| {
+            endpoint.channelz(*state, lives)
+        };
+        all.iter().map(snapshot).collect()
     }
 
     /// Ends all tasks. Calls under way keep their connections to their end.
@@ -210,7 +230,8 @@ impl Pool {
         self.service.store(Arc::new(ServiceSettings::of(&config)));
         if !self.settings.is_balancing_fixed {
             let balancing = config.balance().map(Balancing::from).unwrap_or_default();
-            self.keeper.store(Arc::new(Keeper::new(balancing)));
+            self.keeper
+                .store(Arc::new(Keeper::new(balancing, self.metrics)));
             // What is known of endpoints is of use to the policy it was learnt for alone.
             self.update(|state| state.endpoints.forget());
         }

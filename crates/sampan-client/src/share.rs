@@ -1,11 +1,12 @@
 //! What a call holds of its channel until it has ended: its place in the counts, its turn, and
 //! the bytes kept to send it again.
 
-use crate::{chance::Dice, failure::Failure, gate::Passed, stack::Stack};
-use sampan_middleware::Ended;
+use crate::{chance::Dice, failure::Failure, gate::Passed, stack::Stack, tally::CallTally, trace};
+use sampan_middleware::{Ended, metrics::client::Repeats};
 use std::{mem, ops::Deref, sync::atomic::Ordering::Relaxed};
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 use tonic::Code;
+use tracing::Span;
 
 /// `H` keeps the stack alive: with its channel before the head of the response, without it
 /// afterwards.
@@ -15,6 +16,8 @@ pub(crate) struct Share<H: Deref<Target: AsRef<Stack>>> {
     kept_bytes: usize,
     has_ended: bool,
     passed: Option<Passed>,
+    pub(crate) tally: Option<CallTally>,
+    pub(crate) span: Option<Box<Span>>,
 }
 
 // === impl Share ===
@@ -28,6 +31,8 @@ impl<H: Deref<Target: AsRef<Stack>>> Share<H> {
             kept_bytes: 0,
             has_ended: true,
             passed: None,
+            tally: None,
+            span: None,
         }
     }
 
@@ -88,6 +93,15 @@ impl<H: Deref<Target: AsRef<Stack>>> Share<H> {
             kept_bytes: 0,
             has_ended: false,
             passed: self.passed.take(),
+            tally: self.tally.take(),
+            span: self.span.take(),
+        }
+    }
+
+    /// The call is sent beyond once.
+    pub(crate) fn repeat(&mut self, change: impl FnOnce(&mut Repeats)) {
+        if let Some(tally) = &mut self.tally {
+            tally.repeat(change);
         }
     }
 
@@ -96,6 +110,13 @@ impl<H: Deref<Target: AsRef<Stack>>> Share<H> {
         if mem::replace(&mut self.has_ended, true) {
             return;
         }
+        if let Some(span) = self.span.take() {
+            trace::end(&span, ended);
+        }
+        if let Some(tally) = self.tally.take() {
+            let stack = self.stack();
+            tally.end(ended, stack.age(Instant::now()));
+        }
         let passed = self.passed.take();
         let stack = self.stack();
         if let (Some(gate), Some(passed)) = (&stack.gate, passed) {
@@ -103,6 +124,7 @@ impl<H: Deref<Target: AsRef<Stack>>> Share<H> {
         }
         if ended.code() == Code::Ok {
             stack.throttle.succeeded();
+            stack.counters.succeeded_calls.fetch_add(1, Relaxed);
         } else {
             stack.counters.failed_calls.fetch_add(1, Relaxed);
         }

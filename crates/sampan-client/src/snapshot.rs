@@ -26,6 +26,9 @@ pub struct Counts {
 pub(crate) struct Counters {
     pub(crate) calls: AtomicU64,
     pub(crate) failed_calls: AtomicU64,
+    pub(crate) succeeded_calls: AtomicU64,
+    /// Nanoseconds after the channel was made; 0 before the first.
+    pub(crate) last_started: AtomicU64,
     pub(crate) retries: AtomicU64,
     pub(crate) hedges: AtomicU64,
 }

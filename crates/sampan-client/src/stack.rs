@@ -17,7 +17,7 @@ use crate::{
 };
 use bytes::Bytes;
 use http::HeaderName;
-use sampan_middleware::compression::ShrinkageTable;
+use sampan_middleware::{compression::ShrinkageTable, metrics::client::ClientMetrics};
 use sampan_transport::Payload;
 use sampan_wire::frame::LengthCheck;
 use sampan_wire::policy::{CallPolicy, Declared, EffectivePolicy, Method, Sayings};
@@ -38,6 +38,7 @@ use tokio::{sync::Semaphore, time::Instant};
 /// | its interceptors, before the call | below the layers: they see the metadata as it will be sent; above the cache: what they add tells callers apart |
 /// | its answer is looked for in the [`Cache`], where its method has one | above all that costs an attempt |
 /// | [`Share`] counts the call | outermost: covers calls that are dropped while they wait |
+/// | its method's counts are found | it and each attempt count there, to whatever end |
 /// | its [`Times`](crate::deadline::Times) are fixed | above everything that waits: queueing and all attempts count |
 /// | it passes the [`Gate`], where there is one | above retries; before it takes anything |
 /// | its turn, where calls are limited | above retries: a call that is tried again is one call |
@@ -53,6 +54,9 @@ use tokio::{sync::Semaphore, time::Instant};
 #[derive(Debug)]
 pub(crate) struct Stack {
     pub(crate) counters: Counters,
+    pub(crate) born: Instant,
+    /// None: nothing is counted by method.
+    pub(crate) metrics: Option<&'static ClientMetrics>,
     pub(crate) throttle: Arc<Throttle>,
     pub(crate) replay: Arc<ReplayBudget>,
     pub(crate) turns: Option<Arc<Semaphore>>,
@@ -92,7 +96,11 @@ const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 // === impl Stack ===
 
 impl Stack {
-    pub(crate) fn new(settings: CallSettings, pool: Arc<Pool>) -> Self {
+    pub(crate) fn new(
+        settings: CallSettings,
+        pool: Arc<Pool>,
+        metrics: Option<&'static ClientMetrics>,
+    ) -> Self {
         let turns = settings.max_concurrent_calls;
         let told = settings.service_config.retry_throttling();
         let throttle = settings.throttle.or(told.map(ThrottleSettings::from));
@@ -116,6 +124,8 @@ impl Stack {
         };
         Self {
             counters: Counters::default(),
+            born: Instant::now(),
+            metrics,
             throttle,
             replay: Arc::default(),
             turns: turns.map(|most| Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)))),

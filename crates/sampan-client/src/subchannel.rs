@@ -29,6 +29,18 @@ pub(crate) struct Subchannel {
 
 // === impl ConnectivityState ===
 
+impl ConnectivityState {
+    /// Of several runtimes' connections, or several endpoints, the best counts.
+    pub(crate) const fn rank(self) -> u8 {
+        match self {
+            Self::Idle => 0,
+            Self::TransientFailure => 1,
+            Self::Connecting => 2,
+            Self::Ready => 3,
+        }
+    }
+}
+
 impl fmt::Display for ConnectivityState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -27,6 +27,11 @@ pub enum Ended {
 
 /// Hears how a call ended: a closure, or a type that a service can name in its response.
 pub trait OnEnd {
+    /// The peer sent so much of its messages.
+    fn on_data(&mut self, data: &Bytes) {
+        let _ = data;
+    }
+
     /// The peer ended it with these trailers: [`on_end`](Self::on_end) follows.
     fn on_trailers(&mut self, trailers: &HeaderMap) {
         let _ = trailers;
@@ -120,6 +125,10 @@ where
                     let ended =
                         Ended::from_headers(trailers).unwrap_or(Ended::Failed(Code::Unknown));
                     this.guard.end(ended);
+                } else if let (Some(data), Some(observer)) =
+                    (frame.data_ref(), &mut this.guard.observer)
+                {
+                    observer.on_data(data);
                 }
             }
             Some(Err(status)) => this.guard.end(Ended::Failed(status.code())),

@@ -1,10 +1,13 @@
-//! Counts a server's calls and how long they took, by method and status.
+//! Counts a server's calls and how long they took, by method and status; those of channels are in
+//! [`client`].
 //!
 //! Why the table: labels come from callers, and a caller may name any method. Methods are known
 //! from descriptors, or learned from a call that a handler answered properly; all others are
 //! counted together as `other`. A method's series are looked up once, not per call.
 //! Source: gRFC A66.
 
+pub mod client;
+mod histogram;
 mod method;
 
 use crate::{Ended, NameMap, OnEnd};

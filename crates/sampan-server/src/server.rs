@@ -21,7 +21,7 @@ use http_body::Body as HttpBody;
 use prometheus_client::registry::Registry;
 use sampan_middleware::{
     compression::Compression,
-    metrics::ServerMetrics,
+    metrics::{ServerMetrics, client},
     overload::{QueueDelaySettings, Shedder},
 };
 use sampan_transport::{
@@ -347,6 +347,8 @@ impl<L> Server<L> {
         });
         let methods = self.complete_routes(&health, loads.as_ref())?;
         let mut registry = Registry::default();
+        // What the process's channels count stands beside what its server does.
+        client::register(&mut registry);
         let settings = StackSettings {
             metrics: ServerMetrics::register(&mut registry, methods),
             longest_call: self.config.longest_call,

@@ -138,6 +138,12 @@ impl Connection {
         self.handle.is_closed()
     }
 
+    /// Calls that are open on it.
+    #[must_use]
+    pub fn open_streams(&self) -> usize {
+        self.handle.shared.lock().engine.open_streams()
+    }
+
     /// Waits until [`is_closed`](Self::is_closed).
     ///
     /// # Cancel safety

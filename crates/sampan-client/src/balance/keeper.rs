@@ -1,10 +1,12 @@
 //! What a channel holds to balance by.
 
 use super::{
-    Balancing, Connects, LoadReport, Member, Outliers, Picker, Policy, Replica, SlowStart, Subset,
+    Balancing, Connects, KnownWeight, Learns, LoadReport, Member, Outliers, Picker, Policy,
+    Replica, SlowStart, Subset,
 };
 use crate::chance::Dice;
 use rand::RngCore as _;
+use sampan_middleware::metrics::client::{ClientMetrics, Upkeep, WeightUpdate};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -18,6 +20,7 @@ pub(crate) struct Keeper {
     outliers: Option<Arc<Outliers>>,
     slow_start: SlowStart,
     subset: Option<Subset>,
+    upkeep: Option<&'static Upkeep>,
 }
 
 /// Between two looks at who is out.
@@ -26,17 +29,19 @@ const TICK: Duration = Duration::from_secs(1);
 // === impl Keeper ===
 
 impl Keeper {
-    pub(crate) fn new(balancing: Balancing) -> Self {
+    pub(crate) fn new(balancing: Balancing, metrics: Option<&'static ClientMetrics>) -> Self {
         let subset = |size| Subset {
             size,
             seed: Dice.next_u64(),
         };
+        let upkeep = metrics.map(|metrics| &metrics.upkeep);
         Self {
+            upkeep,
             policy: balancing.policy,
             is_asked_always: balancing.is_asked_always,
             outliers: balancing
                 .outliers
-                .map(|settings| Arc::new(Outliers::new(settings))),
+                .map(|settings| Arc::new(Outliers::new(settings).counted_by(upkeep))),
             slow_start: balancing.slow_start,
             subset: balancing.subset.map(subset),
         }
@@ -76,7 +81,35 @@ impl Keeper {
     /// None while no member is ready.
     pub(crate) fn picker(&self, members: &[Member], now: Instant) -> Option<Arc<dyn Picker>> {
         let is_any_ready = members.iter().any(|member| member.is_ready);
+        if is_any_ready {
+            self.count_weights(members, now);
+        }
         is_any_ready.then(|| self.policy.picker(members, now, &mut Dice))
+    }
+
+    /// Counts what weights are made of, where the policy takes them.
+    fn count_weights(&self, members: &[Member], now: Instant) {
+        let Some(upkeep) = self.upkeep else {
+            return;
+        };
+        let (Learns::Weight(settings) | Learns::WeightBesideCalls(settings)) = self.policy.learns()
+        else {
+            return;
+        };
+        let mut update = WeightUpdate::default();
+        for member in members.iter().filter(|member| member.is_ready) {
+            let known = member.replica.known_weight(&settings, now);
+            match known {
+                KnownWeight::Usable(_) => {}
+                KnownWeight::NotYet => update.not_yet_usable += 1,
+                KnownWeight::Stale => update.stale += 1,
+            }
+            update.weights.push(match known {
+                KnownWeight::Usable(weight) => weight,
+                KnownWeight::NotYet | KnownWeight::Stale => 0.0,
+            });
+        }
+        upkeep.weighed(&update);
     }
 
     /// These are all endpoints there are.

@@ -11,6 +11,7 @@
 
 use super::{Member, Replica};
 use rand::{Rng as _, RngCore};
+use sampan_middleware::metrics::client::{Ejection, Upkeep};
 use std::{
     collections::HashMap,
     sync::{
@@ -74,6 +75,7 @@ pub struct FailurePercentage {
 #[derive(Debug)]
 pub struct Outliers {
     settings: OutlierSettings,
+    counts: Option<&'static Upkeep>,
     is_panicking: AtomicBool,
     /// Somebody was taken out since the last look.
     has_changed: AtomicBool,
@@ -152,6 +154,7 @@ impl Outliers {
     pub const fn new(settings: OutlierSettings) -> Self {
         Self {
             settings,
+            counts: None,
             is_panicking: AtomicBool::new(false),
             has_changed: AtomicBool::new(false),
             state: Mutex::new(State {
@@ -159,6 +162,12 @@ impl Outliers {
                 judged_at: None,
             }),
         }
+    }
+
+    /// The same, whose ejections are counted there.
+    pub(crate) const fn counted_by(mut self, counts: Option<&'static Upkeep>) -> Self {
+        self.counts = counts;
+        self
     }
 
     /// These are all endpoints there are.
@@ -197,7 +206,7 @@ impl Outliers {
         let judged_at = *state.judged_at.get_or_insert(now);
         if now.saturating_duration_since(judged_at) >= self.settings.interval {
             state.judged_at = Some(now);
-            has_changed |= state.judge(&self.settings, now, rng);
+            has_changed |= state.judge(self, now, rng);
         }
         if has_changed {
             self.judge_panic(&state);
@@ -220,8 +229,15 @@ impl Outliers {
             return;
         };
         if state.eject(place, now) {
+            self.ejected(Ejection::ConsecutiveFailures);
             self.has_changed.store(true, Relaxed);
             self.judge_panic(&state);
+        }
+    }
+
+    fn ejected(&self, by: Ejection) {
+        if let Some(counts) = self.counts {
+            counts.ejected(by);
         }
     }
 
@@ -249,7 +265,8 @@ impl State {
         self.wards[place].eject(now)
     }
 
-    fn judge(&mut self, settings: &OutlierSettings, now: Instant, rng: &mut dyn RngCore) -> bool {
+    fn judge(&mut self, outliers: &Outliers, now: Instant, rng: &mut dyn RngCore) -> bool {
+        let settings = &outliers.settings;
         let records: Vec<_> = (0..self.wards.len())
             .filter_map(|ward| self.wards[ward].record(ward))
             .collect();
@@ -261,31 +278,34 @@ impl State {
         let mut verdicts = Vec::new();
         if let Some(rule) = &settings.success_rate {
             let found = rule.outliers(&records);
-            verdicts.extend(
-                found
-                    .into_iter()
-                    .map(|ward| (ward, rule.enforcement_percent)),
-            );
+            let verdict = |ward| (ward, rule.enforcement_percent, Ejection::SuccessRate);
+            verdicts.extend(found.into_iter().map(verdict));
         }
         if let Some(rule) = &settings.failure_percentage {
             let found = rule.outliers(&records);
-            verdicts.extend(
-                found
-                    .into_iter()
-                    .map(|ward| (ward, rule.enforcement_percent)),
-            );
+            let verdict = |ward| (ward, rule.enforcement_percent, Ejection::FailurePercentage);
+            verdicts.extend(found.into_iter().map(verdict));
         }
         let mut has_changed = false;
-        for (ward, chance) in verdicts {
+        for (ward, chance, by) in verdicts {
+            let spared = |by_chance| {
+                if let Some(counts) = outliers.counts {
+                    counts.spared(by, by_chance);
+                }
+            };
             let out = self.wards.iter().filter(|one| one.ejected_at.is_some());
             let is_full =
                 out.count() * 100 >= self.wards.len() * settings.max_ejection_percent as usize;
             let are_out = self.wards.iter().any(|one| one.ejected_at.is_some());
             if is_full && are_out {
-                break;
+                spared(false);
+                continue;
             }
-            if rng.random_range(0..100) < chance {
-                has_changed |= self.eject(ward, now);
+            if rng.random_range(0..100) >= chance {
+                spared(true);
+            } else if self.eject(ward, now) {
+                outliers.ejected(by);
+                has_changed = true;
             }
         }
         has_changed

@@ -4,7 +4,7 @@ use super::{
     LoadReport, Outliers, SlowStart,
     estimate::{Estimate, LatencySettings},
     prequal::Reports,
-    report::{Weight, WeightSettings},
+    report::{KnownWeight, Weight, WeightSettings},
     unit,
 };
 use rand::RngCore;
@@ -343,6 +343,11 @@ impl Replica {
     /// What its reports come to; None when they are too few, or too old.
     pub(super) fn weight(&self, settings: &WeightSettings, now: Instant) -> Option<f64> {
         self.weight.read(settings, self.at(now))
+    }
+
+    /// The same, and why there is none.
+    pub(super) fn known_weight(&self, settings: &WeightSettings, now: Instant) -> KnownWeight {
+        self.weight.known(settings, self.at(now))
     }
 
     pub(super) const fn number(&self) -> u32 {

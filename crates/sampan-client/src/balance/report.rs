@@ -28,6 +28,16 @@ pub(super) struct Weight {
     since: AtomicU64,
 }
 
+/// What is known of a weight.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum KnownWeight {
+    Usable(f64),
+    /// No reports, or only new ones.
+    NotYet,
+    /// Only old ones.
+    Stale,
+}
+
 const NEVER: u64 = u64::MAX;
 
 /// Calls each second that a whole of what was granted would do, less what fails. None when the
@@ -61,7 +71,7 @@ impl Weight {
     pub(super) const fn new() -> Self {
         Self {
             bits: AtomicU64::new(0),
-            reported_at: AtomicU64::new(0),
+            reported_at: AtomicU64::new(NEVER),
             since: AtomicU64::new(NEVER),
         }
     }
@@ -69,6 +79,7 @@ impl Weight {
     /// Reports begin anew.
     pub(super) fn forget(&self) {
         self.since.store(NEVER, Relaxed);
+        self.reported_at.store(NEVER, Relaxed);
     }
 
     /// `at` counts nanoseconds since any fixed moment.
@@ -85,18 +96,29 @@ impl Weight {
 
     /// None when there are no reports, only new ones, or only old ones.
     pub(super) fn read(&self, settings: &WeightSettings, at: u64) -> Option<f64> {
-        let since = self.since.load(Relaxed);
-        if since == NEVER {
-            return None;
+        match self.known(settings, at) {
+            KnownWeight::Usable(weight) => Some(weight),
+            KnownWeight::NotYet | KnownWeight::Stale => None,
         }
-        let age = Duration::from_nanos(at.saturating_sub(self.reported_at.load(Relaxed)));
+    }
+
+    pub(super) fn known(&self, settings: &WeightSettings, at: u64) -> KnownWeight {
+        let reported_at = self.reported_at.load(Relaxed);
+        if reported_at == NEVER {
+            return KnownWeight::NotYet;
+        }
+        let since = self.since.load(Relaxed);
+        let age = Duration::from_nanos(at.saturating_sub(reported_at));
         if age >= settings.expiration {
             // The next report begins another blackout.
             let _ = self.since.compare_exchange(since, NEVER, Relaxed, Relaxed);
-            return None;
+            return KnownWeight::Stale;
         }
         let known_for = Duration::from_nanos(at.saturating_sub(since));
-        (known_for >= settings.blackout).then(|| f64::from_bits(self.bits.load(Relaxed)))
+        if since == NEVER || known_for < settings.blackout {
+            return KnownWeight::NotYet;
+        }
+        KnownWeight::Usable(f64::from_bits(self.bits.load(Relaxed)))
     }
 }
 
@@ -141,6 +163,7 @@ mod tests {
         assert_eq!(weight.read(&settings, 10 * SECOND), Some(200.0));
         assert_eq!(weight.read(&settings, 179 * SECOND), Some(200.0));
         assert_eq!(weight.read(&settings, 180 * SECOND), None);
+        assert_eq!(weight.known(&settings, 180 * SECOND), KnownWeight::Stale);
         tell(181 * SECOND);
         assert_eq!(weight.read(&settings, 182 * SECOND), None, "blackout again");
         assert_eq!(weight.read(&settings, 191 * SECOND), Some(200.0));

@@ -88,13 +88,18 @@ impl Driver {
         let is_any_known = resolution.failure.is_none() || !resolution.found.is_empty();
         if let Some(error) = &resolution.failure {
             tracing::debug!(error = error as &dyn std::error::Error, "lookup failed");
+            pool.history.warn(format!("the lookup failed: {error}"));
         }
         pool.update(|state| {
             let State {
                 endpoints, shards, ..
             } = state;
             if is_any_known {
-                endpoints.replace(resolution.found, &pool.keeper.load(), &pool.settings, now);
+                let keeper = pool.keeper.load();
+                let change = endpoints.replace(resolution.found, &keeper, &pool.settings, now);
+                if let Some(change) = change {
+                    pool.history.note(change);
+                }
                 for shard in &mut *shards {
                     shard.follow(pool, endpoints);
                 }

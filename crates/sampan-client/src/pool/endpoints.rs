@@ -5,7 +5,7 @@ use crate::{
     ConnectivityState, EndpointSnapshot, Error,
     backoff::BackoffPolicy,
     balance::{self, Keeper},
-    endpoint::Endpoint,
+    endpoint::{Endpoint, Live},
     resolve::ResolveError,
     site::Found,
 };
@@ -23,16 +23,17 @@ pub(super) struct Endpoints {
 // === impl Endpoints ===
 
 impl Endpoints {
-    /// Takes `found` as the whole set.
+    /// Takes `found` as the whole set; tells how that is another.
     pub(super) fn replace(
         &mut self,
         found: Vec<Found>,
         keeper: &Keeper,
         settings: &PoolSettings,
         now: Instant,
-    ) {
+    ) -> Option<String> {
         self.unresolved = None;
         let mut found = some_of(found, keeper);
+        let before = self.list.len();
         self.list.retain(|one| {
             let still = found.iter().position(|found| found.site == one.site);
             if let Some(still) = still {
@@ -40,6 +41,7 @@ impl Endpoints {
             }
             still.is_some()
         });
+        let (gone, come) = (before - self.list.len(), found.len());
         let joins_others = !self.list.is_empty();
         // Whoever has no address any more is not begun with.
         let new = found.into_iter().filter(|found| !found.is_gone);
@@ -51,6 +53,9 @@ impl Endpoints {
         self.list.extend(new);
         self.list
             .sort_by(|a, b| a.site.address.cmp(&b.site.address));
+        let is_other = gone > 0 || come > 0;
+        let count = self.list.len();
+        is_other.then(|| format!("{count} endpoints: {come} came, {gone} went"))
     }
 
     /// Those whose names have no address any more, and that cannot be connected to.
@@ -136,6 +141,27 @@ impl Endpoints {
             .collect()
     }
 
+    /// Each endpoint with its state and its connections.
+    pub(super) fn subchannels(
+        &self,
+        shards: &[Shard],
+    ) -> Vec<(Arc<Endpoint>, ConnectivityState, Vec<Arc<Live>>)> {
+        let subchannel = |endpoint: &Arc<Endpoint>| {
+            let members = shards.iter().flat_map(Shard::members);
+            let members = members.filter(|member| Arc::ptr_eq(&member.endpoint, endpoint));
+            let (mut state, mut lives) = (ConnectivityState::Idle, Vec::new());
+            for member in members {
+                let own = member.subchannel.state();
+                if own.rank() > state.rank() {
+                    state = own;
+                }
+                lives.extend(member.lives.iter().cloned());
+            }
+            (Arc::clone(endpoint), state, lives)
+        };
+        self.list.iter().map(subchannel).collect()
+    }
+
     pub(super) fn snapshots(&self, shards: &[Shard], now: Instant) -> Vec<EndpointSnapshot> {
         let state = |endpoint| {
             shards
@@ -143,7 +169,7 @@ impl Endpoints {
                 .flat_map(Shard::members)
                 .filter(|member| Arc::ptr_eq(&member.endpoint, endpoint))
                 .map(|member| member.subchannel.state())
-                .max_by_key(|state| rank(*state))
+                .max_by_key(|state| state.rank())
                 .unwrap_or(ConnectivityState::Idle)
         };
         self.list
@@ -166,14 +192,4 @@ fn some_of(found: Vec<Found>, keeper: &Keeper) -> Vec<Found> {
         .filter(|(place, _)| chosen.binary_search(place).is_ok())
         .map(|(_, found)| found)
         .collect()
-}
-
-/// Of several runtimes' connections the best counts.
-const fn rank(state: ConnectivityState) -> u8 {
-    match state {
-        ConnectivityState::Idle => 0,
-        ConnectivityState::TransientFailure => 1,
-        ConnectivityState::Connecting => 2,
-        ConnectivityState::Ready => 3,
-    }
 }

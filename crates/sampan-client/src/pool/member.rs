@@ -126,6 +126,7 @@ pub(super) async fn keep_connected(
             return;
         }
         upkeep.update(|member| member.subchannel.on_connect());
+        upkeep.endpoint.history.note("CONNECTING");
         let Some(connected) = upkeep.connect(&mut gate).await else {
             continue;
         };
@@ -133,13 +134,22 @@ pub(super) async fn keep_connected(
             Err(error) => {
                 let failure = upkeep.failed(error);
                 was_away = true;
+                upkeep
+                    .endpoint
+                    .history
+                    .warn(format!("TRANSIENT_FAILURE: {failure}"));
                 upkeep.lost_hope(failure)
             }
             Ok(opened) => {
                 let since = Instant::now();
                 let was_away = std::mem::take(&mut was_away);
                 upkeep.endpoint.connected(was_away, since);
+                upkeep.endpoint.history.note("READY");
                 let has_answered = upkeep.serve(opened, &mut gate).await;
+                upkeep
+                    .endpoint
+                    .history
+                    .note("IDLE: its connections take no more calls");
                 upkeep.update(|member| {
                     member
                         .subchannel
@@ -299,7 +309,10 @@ impl Upkeep {
             change(member)
         });
         let live = Arc::downgrade(&live);
+        let metrics = self.pool.metrics;
+        let counted = metrics.map(|metrics| metrics.upkeep.connected());
         open.push(Box::pin(async move {
+            let _counted = counted;
             closed.await;
             live
         }));
@@ -347,6 +360,9 @@ impl Upkeep {
     }
 
     fn failed(&self, error: BoxError) -> Error {
+        if let Some(metrics) = self.pool.metrics {
+            metrics.upkeep.connect_failed();
+        }
         tracing::debug!(
             endpoint = self.endpoint.label(),
             error = &*error,

@@ -109,6 +109,7 @@ async fn follow(live: &Live, interval: Duration, mut hear: impl FnMut(&LoadRepor
     let Ok(call) = live.connection.start(&head, payload) else {
         return Ended::Otherwise;
     };
+    live.opens_stream();
     let mut closed = pin!(live.connection.closed());
     let response = tokio::select! {
         response = call => response,

@@ -81,11 +81,15 @@ pub(crate) async fn hedged(
         }
         match hedging.ended(attempt, Instant::now(), &outcome) {
             HedgeVerdict::Take(_) => {
-                last = Some(end);
+                put(&mut last, end);
                 break;
             }
-            HedgeVerdict::GoOn => last = Some(end),
-            HedgeVerdict::Late => {}
+            HedgeVerdict::GoOn => put(&mut last, end),
+            HedgeVerdict::Late => {
+                if let Ok(late) = end {
+                    late.discard();
+                }
+            }
         }
     }
     match last {
@@ -96,6 +100,13 @@ pub(crate) async fn hedged(
         Some(Err(failure)) => Err(failure),
         // It gives up only behind a failure.
         None => Err(Failure::fault(tonic::Code::Internal, "no attempt was made")),
+    }
+}
+
+/// What came last counts for the call; the others for their endpoints alone.
+fn put(last: &mut Option<End>, end: End) {
+    if let Some(Ok(before)) = last.replace(end) {
+        before.discard();
     }
 }
 

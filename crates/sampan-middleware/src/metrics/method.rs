@@ -1,12 +1,12 @@
 //! What is counted of one method.
 
+use super::histogram::{Durations, LATENCY, Sum};
 use prometheus_client::{
     encoding::DescriptorEncoder,
     metrics::{MetricType, exemplar::Exemplar},
     registry::Unit,
 };
 use std::{
-    collections::HashMap,
     fmt,
     sync::{
         OnceLock,
@@ -24,66 +24,7 @@ pub(super) struct Method {
     ended: [OnceLock<Box<Durations>>; 17],
 }
 
-/// How long the calls took that ended with one status.
-#[derive(Debug)]
-struct Durations {
-    counts: [AtomicU64; BOUNDS.len() + 1],
-    nanos: AtomicU64,
-}
-
-type NoExemplar<V> = Exemplar<[(&'static str, &'static str); 0], V>;
-
-/// Upper bounds in nanoseconds. Source: gRFC A66, "Latency buckets".
-const BOUNDS: [u64; 40] = {
-    let mut bounds = [
-        10,
-        50,
-        100,
-        300,
-        600,
-        800,
-        1_000,
-        2_000,
-        3_000,
-        4_000,
-        5_000,
-        6_000,
-        8_000,
-        10_000,
-        13_000,
-        16_000,
-        20_000,
-        25_000,
-        30_000,
-        40_000,
-        50_000,
-        65_000,
-        80_000,
-        100_000,
-        130_000,
-        160_000,
-        200_000,
-        250_000,
-        300_000,
-        400_000,
-        500_000,
-        650_000,
-        800_000,
-        1_000_000,
-        2_000_000,
-        5_000_000,
-        10_000_000,
-        20_000_000,
-        50_000_000,
-        100_000_000,
-    ];
-    let mut index = 0;
-    while index < bounds.len() {
-        bounds[index] *= 1_000;
-        index += 1;
-    }
-    bounds
-};
+pub(super) type NoExemplar<V> = Exemplar<[(&'static str, &'static str); 0], V>;
 
 // === impl Method ===
 
@@ -103,7 +44,7 @@ impl Method {
     pub(super) fn end(&self, code: Code, took: Duration) {
         self.ended[code as usize]
             .get_or_init(Box::default)
-            .observe(took);
+            .took(took);
     }
 
     /// Calls that have started and not ended.
@@ -124,34 +65,6 @@ impl fmt::Debug for Method {
         f.debug_struct("Method")
             .field("name", &self.name)
             .finish_non_exhaustive()
-    }
-}
-
-// === impl Durations ===
-
-impl Durations {
-    fn observe(&self, took: Duration) {
-        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        // Calls are short: the first bounds are looked at first.
-        let bucket = BOUNDS.iter().position(|bound| nanos <= *bound);
-        self.counts[bucket.unwrap_or(BOUNDS.len())].fetch_add(1, Ordering::Relaxed);
-        self.nanos.fetch_add(nanos, Ordering::Relaxed);
-    }
-
-    fn count(&self) -> u64 {
-        self.counts
-            .iter()
-            .map(|count| count.load(Ordering::Relaxed))
-            .sum()
-    }
-}
-
-impl Default for Durations {
-    fn default() -> Self {
-        Self {
-            counts: [const { AtomicU64::new(0) }; BOUNDS.len() + 1],
-            nanos: AtomicU64::new(0),
-        }
     }
 }
 
@@ -199,20 +112,9 @@ pub(super) fn encode<'a>(
             };
             let code = sampan_wire::Code::from_u8(code).unwrap_or(sampan_wire::Code::Unknown);
             let label = [("grpc_method", &*method.name), ("grpc_status", code.name())];
-            let bounds = BOUNDS.iter().map(|nanos| *nanos as f64 / 1e9);
-            let counts = durations
-                .counts
-                .iter()
-                .map(|count| count.load(Ordering::Relaxed));
-            let buckets: Vec<_> = bounds.chain([f64::INFINITY]).zip(counts).collect();
-            let count = buckets.iter().map(|(_, count)| count).sum();
-            let seconds = durations.nanos.load(Ordering::Relaxed) as f64 / 1e9;
-            series.encode_family(&label)?.encode_histogram(
-                seconds,
-                count,
-                &buckets,
-                None::<&HashMap<usize, NoExemplar<f64>>>,
-            )?;
+            let mut sum = Sum::default();
+            sum.add(durations);
+            sum.encode(&mut series, &label, &LATENCY, 1e9)?;
         }
     }
     Ok(())
