@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use futures_util::{Stream, StreamExt, stream};
-use sampan::{CallContext, Channel, Code, Request, Response, Status, Streaming};
+use sampan::{CallContext, Channel, Request, Response, Status, Streaming};
 use sampan_testing::proto::{
     EchoRequest, EchoResponse, FailRequest, StreamRequest,
     echo_client::EchoClient,
@@ -245,21 +245,6 @@ async fn what_is_left_of_a_deadline_and_the_trace_travel_on() {
         assert_eq!(seen.as_deref(), Some(trace), "{way}");
         assert!(matches!(next(&mut events).await, Event::Answered));
     }
-}
-
-#[tokio::test]
-async fn a_handler_can_still_answer_when_its_calls_ran_out_of_time() {
-    let (mut client, mut events) = chain().await;
-    let mut request = slow("await");
-    request.set_timeout(Duration::from_millis(400));
-    let status = client.unary(request).await.unwrap_err();
-    assert_eq!(status.code(), Code::DeadlineExceeded);
-    assert!(
-        status.message().contains("deadline of 39"),
-        "B says it: {status:?}"
-    );
-    assert!(matches!(next(&mut events).await, Event::Began { .. }));
-    assert!(matches!(next(&mut events).await, Event::Dropped));
 }
 
 #[tokio::test]

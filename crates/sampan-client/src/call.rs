@@ -3,6 +3,7 @@
 use crate::{
     balance::CallInfo,
     compressed::CallCompression,
+    credentials::CredentialsOfCall,
     deadline::{DeadlinePolicy, Times, take_asked},
     failure::Failure,
 };
@@ -36,7 +37,14 @@ pub(crate) struct Call {
     pub(crate) series: Option<&'static MethodSeries>,
     /// Where more is said than the method's own policy and the channel's defaults.
     pub(crate) policy: Option<Arc<EffectivePolicy>>,
-    compression: Option<Box<CallCompression>>,
+    /// What few calls have.
+    extras: Option<Box<Extras>>,
+}
+
+#[derive(Clone, Default)]
+struct Extras {
+    compression: Option<CallCompression>,
+    credentials: Option<CredentialsOfCall>,
 }
 
 /// What is fixed when a call begins.
@@ -90,7 +98,7 @@ impl Call {
             is_generated: extensions.get::<GrpcMethod<'static>>().is_some(),
             series: None,
             policy: None,
-            compression: None,
+            extras: None,
         }
     }
 
@@ -110,7 +118,7 @@ impl Call {
             is_generated: true,
             series: None,
             policy: None,
-            compression: None,
+            extras: None,
         }
     }
 
@@ -178,14 +186,25 @@ impl Call {
     /// What its policy says of compression holds, with what was learned so far.
     pub(crate) fn compress(&mut self, table: &Arc<ShrinkageTable>) {
         let told = self.policy.as_ref().map(|policy| policy.compression.value);
-        self.compression = told
-            .filter(|told| *told != Compression::none())
-            .map(|told| Box::new(CallCompression::new(told, Arc::clone(table))));
+        if let Some(told) = told.filter(|told| *told != Compression::none()) {
+            let compression = CallCompression::new(told, Arc::clone(table));
+            self.extras.get_or_insert_default().compression = Some(compression);
+        }
     }
 
     /// What it sends and takes compressed, if anything.
     pub(crate) fn compression(&self) -> Option<&CallCompression> {
-        self.compression.as_deref()
+        self.extras.as_ref()?.compression.as_ref()
+    }
+
+    /// Each of its attempts proves who calls.
+    pub(crate) fn prove(&mut self, credentials: CredentialsOfCall) {
+        self.extras.get_or_insert_default().credentials = Some(credentials);
+    }
+
+    /// How it proves who calls, if it does.
+    pub(crate) fn credentials(&self) -> Option<&CredentialsOfCall> {
+        self.extras.as_ref()?.credentials.as_ref()
     }
 
     /// Whether its caller has set a header.

@@ -6,6 +6,7 @@ use crate::{
     call::Call,
     channelz::{self, ChannelSnapshot},
     config::{CallSettings, ConfigSource, env},
+    credentials::Credentials,
     error::BoxError,
     flight::{Flight, Outcome},
     policy::CircuitLimits,
@@ -140,9 +141,10 @@ impl Channel {
         name: String,
         source: Source,
         balancing: Balancing,
-        calls: CallSettings,
+        mut calls: CallSettings,
         settings: PoolSettings,
     ) -> Self {
+        calls.authority.get_or_insert_with(|| name.clone());
         direct::register::<Self>();
         let metrics = (!calls.is_unmeasured).then(|| ClientMetrics::of(&canonical(&name)));
         let pool = Pool::new(name.clone(), source, balancing, settings, metrics);
@@ -273,6 +275,7 @@ impl Service<http::Request<tonic::body::Body>> for Channel {
         let room = Box::new_uninit();
         let extensions = stack.around.as_ref().map(|_| head.extensions.clone());
         let own_policy = head.extensions.get::<CallPolicy>().copied();
+        let own_credentials = head.extensions.get::<Credentials>().cloned();
         let (mut call, body) = match direct::take() {
             Some(direct) => {
                 let limit = direct.max_decoding_message_size;
@@ -290,6 +293,9 @@ impl Service<http::Request<tonic::body::Body>> for Channel {
         };
         if let Some(policy) = &own_policy {
             stack.hear(&mut call, policy);
+        }
+        if own_credentials.is_some() {
+            stack.prove(&mut call, own_credentials);
         }
         let shared = Arc::clone(&self.shared);
         let way = if extensions.is_some() || stack.caches(&call).is_some() {
@@ -496,6 +502,27 @@ impl ChannelBuilder {
         self
     }
 
+    /// Proves to the server who calls, for every call. One call does by [`Credentials`] in its
+    /// request's extensions, beside these; of two values of one name, the call's own is sent.
+    ///
+    /// Sent over TLS and Unix sockets alone, unless [`credentials_in_plaintext`] says otherwise
+    /// or the credentials [need no secrecy].
+    ///
+    /// [`credentials_in_plaintext`]: Self::credentials_in_plaintext
+    /// [need no secrecy]: crate::credentials::CallCredentials::need_secrecy
+    pub fn credentials(mut self, credentials: Credentials) -> Self {
+        self.calls.credentials = Some(credentials);
+        self
+    }
+
+    /// Sends credentials over TCP in plaintext too: whoever reads the network then can use them.
+    /// For networks that encrypt by themselves. Default: false, such calls fail with
+    /// UNAUTHENTICATED before anything is sent.
+    pub const fn credentials_in_plaintext(mut self, are_sent: bool) -> Self {
+        self.calls.bares_credentials = are_sent;
+        self
+    }
+
     /// Takes a service config: JSON as gRPC defines it. Unknown fields are ignored; `sampan
     /// describe --policy` names them, and shows what holds for each method.
     pub fn service_config(mut self, json: impl Into<String>) -> Self {
@@ -634,6 +661,7 @@ impl ChannelBuilder {
                 Error::configuration(format!("\"{text}\" is no authority")).with_source(error)
             })?,
         };
+        let authority_name = authority.to_string();
         let route = RouteSettings {
             host: authority.host().to_owned(),
             authority,
@@ -645,6 +673,20 @@ impl ChannelBuilder {
             local: self.local,
         };
         let route = Arc::new(route.build()?);
+        let is_local = |place: &Place| matches!(place, Place::Address(Address::Unix(_)));
+        let credentials = self.calls.credentials.as_ref();
+        if credentials.is_some_and(Credentials::need_secrecy)
+            && !self.calls.bares_credentials
+            && !route.is_secret()
+            && !target.places().iter().any(is_local)
+        {
+            let what = format!(
+                "{} is plaintext, and credentials were given",
+                target.as_str()
+            );
+            let hint = "use TLS, or credentials_in_plaintext where the network encrypts";
+            return Err(Error::configuration(what).with_hint(Some(hint)));
+        }
         registry.config_from_dns = self.is_config_from_dns;
         registry.proxy = match &self.proxy {
             None => env::proxy()?,
@@ -662,6 +704,7 @@ impl ChannelBuilder {
         let resolvers: Result<Vec<_>, Error> = target.places().iter().map(resolver).collect();
         let source = Source::constant(resolvers?);
         let mut calls = self.calls;
+        calls.authority = Some(authority_name);
         if let Some(source) = &self.service_config {
             calls.service_config = source.read()?;
         }

@@ -6,16 +6,17 @@ use crate::{
     call::{Begun, Call},
     chance::Dice,
     channel::Shared,
+    credentials::{CalledMethod, Proof},
     deadline::Times,
     dispatch::{Answered, Attempted, check_runtime, send},
-    endpoint::Endpoint,
+    endpoint::{Endpoint, Live},
     failure::{Failure, Phase, Progress},
     flight::{Outcome, deliver},
     inbound,
     outbound::Streamed,
     retry::{Again, Next, hedge_policy, hedged},
     share::Share,
-    stack::{Outgoing, RequestBody},
+    stack::{Outgoing, RequestBody, Stack},
     timers::sleep_until,
 };
 use sampan_middleware::Ended;
@@ -80,7 +81,13 @@ pub(crate) async fn go_on(
         biased;
         result = answered(&mut share, &mut call, &times, standing, &mut progress) => result,
         () = gone => Err(Failure::from(inbound::gone())),
-        limit = timer => Err(progress.exceeded(limit)),
+        limit = timer => {
+            let exceeded = progress.exceeded(limit);
+            Err(match progress.phase {
+                Phase::Endpoint => exceeded.because(share.stack().pool.failure()),
+                _ => exceeded,
+            })
+        }
     };
     match result {
         Ok(answered) => {
@@ -221,6 +228,20 @@ async fn take_turn(share: &mut Share<Arc<Shared>>, progress: &mut Progress) -> R
     Ok(())
 }
 
+/// What an attempt proves, if its call has credentials.
+pub(crate) async fn prove(
+    stack: &Stack,
+    call: &Call,
+    progress: &mut Progress,
+) -> Result<Option<Proof>, Failure> {
+    let Some(credentials) = call.credentials() else {
+        return Ok(None);
+    };
+    progress.phase = Phase::Credentials;
+    let called = CalledMethod::new(&stack.authority, call.path.as_str());
+    credentials.prove(&called).await.map(Some)
+}
+
 /// Sends the request as soon as a connection takes it, and waits for the head of the response.
 async fn attempt(
     share: &Share<Arc<Shared>>,
@@ -233,10 +254,15 @@ async fn attempt(
 ) -> Result<Attempted, Failure> {
     progress.phase = Phase::Around;
     let call = &*around::attempted(share.stack(), call, previous).await?;
+    let proof = prove(share.stack(), call, progress).await?;
     progress.phase = Phase::Endpoint;
-    let take = |live: &_, stream| {
+    let take = |live: &Arc<Live>, stream| {
+        if let Some(Err(not_secret)) = proof.as_ref().map(|proof| proof.check(&live.endpoint)) {
+            return Ok(Err(not_secret));
+        }
         let payload = outgoing.payload(stream);
-        send(live, call, times, previous, Instant::now(), payload)
+        let now = Instant::now();
+        send(live, call, times, previous, now, proof.as_ref(), payload).map(Ok)
     };
     let waits = share
         .stack()
@@ -246,9 +272,10 @@ async fn attempt(
         .transpose()?;
     let pool = &share.stack().pool;
     let for_ready = call.waits_for_ready();
-    let (mut sent, ticket) = pool
+    let (sent, ticket) = pool
         .offer_until_taken(&call.info(), tried, stream, for_ready, take)
         .await?;
+    let mut sent = sent.map_err(|not_secret| not_secret.failure(progress))?;
     sent.ticket.hears(ticket);
     drop(waits);
     outgoing.left();

@@ -2,7 +2,10 @@
 
 pub(crate) mod env;
 
-use crate::{Error, around::Around, error::BoxError, gate::GateSettings, retry::ThrottleSettings};
+use crate::{
+    Error, around::Around, credentials::Credentials, error::BoxError, gate::GateSettings,
+    retry::ThrottleSettings,
+};
 use sampan_wire::{
     compression::Compression,
     policy::{CallPolicy, Method},
@@ -40,6 +43,11 @@ pub(crate) struct CallSettings {
     /// Of all calls.
     pub(crate) policy: CallPolicy,
     pub(crate) compression: Option<Compression>,
+    pub(crate) credentials: Option<Credentials>,
+    /// What calls are for, as credentials see it.
+    pub(crate) authority: Option<String>,
+    /// Whether plaintext gets credentials too.
+    pub(crate) bares_credentials: bool,
     pub(crate) service_config: ServiceConfig,
     /// Whether nothing is counted by method.
     pub(crate) is_unmeasured: bool,

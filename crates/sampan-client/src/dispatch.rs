@@ -2,6 +2,7 @@
 
 use crate::{
     call::Call,
+    credentials::Proof,
     deadline::Times,
     endpoint::{Endpoint, Live, Ticket},
     failure::{Failure, Progress},
@@ -63,10 +64,16 @@ pub(crate) fn send(
     times: &Times,
     previous: u32,
     now: Instant,
+    proof: Option<&Proof>,
     mut payload: Payload<'_, Streamed>,
 ) -> Result<Sent, (Option<Streamed>, WhyNot)> {
     let route = &live.endpoint.site.route.head;
-    let head = call.head(route, previous, times.left(now));
+    let mut head = call.head(route, previous, times.left(now));
+    let proven;
+    if let Some(proof) = proof {
+        proven = proof.beside(head.headers);
+        head.headers = &proven;
+    }
     let mut stream = None;
     if let (Payload::Stream(streamed), Some(_)) = (&mut payload, call.series) {
         stream = Some(streamed.count());

@@ -1,6 +1,7 @@
 //! How a call that got no answer of its server is told to its caller.
 
 use crate::{Error, endpoint::Endpoint, error::Chain, pool::NoEndpoint};
+use bytes::Bytes;
 use sampan_middleware::compression::UnpackError;
 use sampan_transport::{BodyError, ResetReason, TransportError};
 use sampan_wire::frame::FrameError;
@@ -13,6 +14,8 @@ use tonic::{Code, Status};
 pub(crate) enum Failure {
     /// A status that is told as it is.
     Status(Status),
+    /// A status of the channel's own parts, which is told with where it came up.
+    Told(Status),
     /// A fault on the way.
     Fault(Fault),
 }
@@ -39,6 +42,7 @@ pub(crate) struct Progress {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     Turn,
+    Credentials,
     Endpoint,
     Response,
     Retry,
@@ -89,7 +93,7 @@ impl Failure {
 
     pub(crate) fn code(&self) -> Code {
         match self {
-            Self::Status(status) => status.code(),
+            Self::Status(status) | Self::Told(status) => status.code(),
             Self::Fault(fault) => fault.code,
         }
     }
@@ -98,7 +102,21 @@ impl Failure {
     pub(crate) fn into_status(self, scene: Scene<'_>) -> Status {
         match self {
             Self::Status(status) => status,
+            Self::Told(status) => {
+                let message = scene.tell(status.message());
+                let (details, metadata) = (status.details(), status.metadata().clone());
+                let details = Bytes::copy_from_slice(details);
+                Status::with_details_and_metadata(status.code(), message, details, metadata)
+            }
             Self::Fault(fault) => fault.into_status(scene),
+        }
+    }
+
+    /// Because of this.
+    pub(crate) fn because(self, source: Option<Error>) -> Self {
+        match (self, source) {
+            (Self::Fault(fault), Some(source)) => Self::Fault(fault.with_source(source)),
+            (other, _) => other,
         }
     }
 }
@@ -107,7 +125,7 @@ impl From<NoEndpoint> for Failure {
     fn from(why: NoEndpoint) -> Self {
         match why {
             NoEndpoint::Down(error) => Self::unreachable(error),
-            NoEndpoint::Told(status) => Self::Status(status),
+            NoEndpoint::Told(status) => Self::Told(status),
         }
     }
 }
@@ -159,28 +177,16 @@ impl Fault {
     }
 
     pub(crate) fn into_status(self, scene: Scene<'_>) -> Status {
-        let mut message = scene.path.to_owned();
-        if let Some(endpoint) = scene.endpoint {
-            message.push_str(" at ");
-            message.push_str(endpoint.label());
-        }
-        if !self.what.is_empty() {
-            message.push_str(": ");
-            message.push_str(&self.what);
-        }
+        let mut what = self.what;
         // Writing to a String cannot fail.
         if let Some(source) = &self.source {
-            let _ = write!(message, ": {}", Chain(source.as_ref()));
+            let before = if what.is_empty() { "" } else { ": " };
+            let _ = write!(what, "{before}{}", Chain(source.as_ref()));
         }
         if let Some(hint) = self.hint {
-            let _ = write!(message, " ({hint})");
+            let _ = write!(what, " ({hint})");
         }
-        let (attempts, elapsed) = (scene.attempts, scene.elapsed);
-        let _ = match attempts {
-            0 => write!(message, "; not sent, {elapsed:.1?} after the call began"),
-            n => write!(message, "; attempt {n}, {elapsed:.1?} after the call began"),
-        };
-        let mut status = Status::new(self.code, message);
+        let mut status = Status::new(self.code, scene.tell(&what));
         if let Some(source) = self.source {
             status.set_source(source);
         }
@@ -215,6 +221,28 @@ const fn reset_code(reason: ResetReason) -> Code {
         ResetReason::EnhanceYourCalm => Code::ResourceExhausted,
         ResetReason::InadequateSecurity => Code::PermissionDenied,
         _ => Code::Internal,
+    }
+}
+
+// === impl Scene ===
+
+impl Scene<'_> {
+    /// What happened, with all that is known of where and when.
+    fn tell(&self, what: &str) -> String {
+        let mut message = self.path.to_owned();
+        if let Some(endpoint) = self.endpoint {
+            message.push_str(" at ");
+            message.push_str(endpoint.label());
+        }
+        message.push_str(": ");
+        message.push_str(what);
+        let elapsed = self.elapsed;
+        // Writing to a String cannot fail.
+        let _ = match self.attempts {
+            0 => write!(message, "; not sent, {elapsed:.1?} after the call began"),
+            n => write!(message, "; attempt {n}, {elapsed:.1?} after the call began"),
+        };
+        message
     }
 }
 
@@ -268,10 +296,52 @@ impl Phase {
     const fn name(self) -> &'static str {
         match self {
             Self::Turn => "its turn among the channel's concurrent calls",
+            Self::Credentials => "its credentials",
             Self::Endpoint => "an endpoint to be connected",
             Self::Response => "the response",
             Self::Retry => "the time of the next attempt",
             Self::Around => "a layer or an interceptor of the channel",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(failure: Failure, attempts: u32) -> Status {
+        failure.into_status(Scene {
+            path: "/a.B/C",
+            endpoint: None,
+            attempts,
+            elapsed: Duration::from_millis(1500),
+        })
+    }
+
+    #[test]
+    fn what_a_picker_says_keeps_its_code_and_details_and_gets_the_method() {
+        let details = Bytes::from_static(b"details");
+        let said = Status::with_details(Code::ResourceExhausted, "no room", details);
+        let status = told(NoEndpoint::Told(said).into(), 0);
+        assert_eq!(status.code(), Code::ResourceExhausted);
+        assert_eq!(status.details(), b"details");
+        let text = "/a.B/C: no room; not sent, 1.5s after the call began";
+        assert_eq!(status.message(), text);
+    }
+
+    #[test]
+    fn a_callers_own_status_is_told_as_it_is() {
+        let own = Failure::Status(Status::invalid_argument("mine"));
+        assert_eq!(told(own, 1).message(), "mine");
+    }
+
+    #[test]
+    fn a_fault_names_its_causes_once_and_how_often_it_was_tried() {
+        let cause = Error::connect("10.0.0.7:1").with_source(std::io::Error::other("refused"));
+        let fault = Failure::fault(Code::DeadlineExceeded, "too late").because(Some(cause));
+        let status = told(fault, 2);
+        let text = "/a.B/C: too late: 10.0.0.7:1: refused; attempt 2, 1.5s after the call began";
+        assert_eq!(status.message(), text);
+        assert!(std::error::Error::source(&status).is_some());
     }
 }

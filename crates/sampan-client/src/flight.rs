@@ -120,7 +120,11 @@ impl Flight {
             None => share.stack().begin(call, now)?,
         };
         share.pass(now)?;
-        if has_begun || inbound.is_some() || hedge_policy(call).is_some() {
+        if has_begun
+            || inbound.is_some()
+            || hedge_policy(call).is_some()
+            || call.credentials().is_some()
+        {
             self.cool_for(inbound, times, Standing::Turn(body));
             return Ok(());
         }
@@ -135,7 +139,10 @@ impl Flight {
         }
         let (mut outgoing, stream) = Outgoing::read(body, call, share, cx)?;
         check_runtime(stream.as_ref())?;
-        let take = |live: &_, stream| send(live, call, &times, 0, now, outgoing.payload(stream));
+        let take = |live: &_, stream| {
+            let payload = outgoing.payload(stream);
+            send(live, call, &times, 0, now, None, payload)
+        };
         match share
             .stack()
             .pool

@@ -40,7 +40,8 @@ pub trait Interceptor: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Before each attempt. What it changes holds for that attempt alone.
+    /// Before each attempt. What it changes holds for that attempt alone, and the cache does not
+    /// see it: what tells callers apart belongs to [`before_call`](Self::before_call).
     ///
     /// # Errors
     ///

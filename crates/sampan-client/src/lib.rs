@@ -15,6 +15,7 @@ mod cold;
 pub mod compat;
 mod compressed;
 mod config;
+pub mod credentials;
 mod deadline;
 mod dispatch;
 mod endpoint;

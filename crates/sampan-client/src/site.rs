@@ -131,6 +131,11 @@ impl Site {
         }
     }
 
+    /// Whether nobody but the two ends, and who runs this host, can read what is sent there.
+    pub(crate) fn is_secret(&self) -> bool {
+        matches!(self.address, Address::Unix(_)) || self.route.is_secret()
+    }
+
     /// How far away it is, as far as its address tells.
     pub(crate) fn nearness(&self) -> Nearness {
         match &self.address {
@@ -176,6 +181,11 @@ impl Hash for Site {
 // === impl Route ===
 
 impl Route {
+    /// Whether it speaks TLS.
+    pub(crate) fn is_secret(&self) -> bool {
+        self.head.scheme() == &http::uri::Scheme::HTTPS
+    }
+
     /// To the same place, by a proxy.
     pub(crate) fn through(&self, tunnel: Tunnel) -> Self {
         Self {

@@ -5,6 +5,7 @@ use crate::{
     cache::Cache,
     call::{Begun, Call},
     config::CallSettings,
+    credentials::{Credentials, CredentialsOfCall},
     deadline::DeadlinePolicy,
     failure::{Failure, Fault},
     gate::Gate,
@@ -17,7 +18,10 @@ use crate::{
 };
 use bytes::Bytes;
 use http::HeaderName;
-use sampan_middleware::{compression::ShrinkageTable, metrics::client::ClientMetrics};
+use sampan_middleware::{
+    compression::{ShrinkageTable, while_not_packing},
+    metrics::client::ClientMetrics,
+};
 use sampan_transport::Payload;
 use sampan_wire::frame::LengthCheck;
 use sampan_wire::policy::{CallPolicy, Declared, EffectivePolicy, Method, Sayings};
@@ -44,6 +48,7 @@ use tokio::{sync::Semaphore, time::Instant};
 /// | its turn, where calls are limited | above retries: a call that is tried again is one call |
 /// | its body is read | above retries: what is whole can be sent again |
 /// | its interceptors, before the attempt | below retries: each attempt may need a token anew |
+/// | its credentials are asked for | below retries: what they prove may be over by the next |
 /// | an endpoint is picked | below retries: each attempt takes one anew |
 /// | its messages are compressed | once it is known how far they go; what is kept is plain |
 /// | a connection takes it | of those that the endpoint has on this runtime |
@@ -72,6 +77,9 @@ pub(crate) struct Stack {
     pub(crate) around: Option<Around>,
     budget: Mutex<RetryBudget>,
     shrinkage: Arc<ShrinkageTable>,
+    credentials: Option<Credentials>,
+    pub(crate) authority: String,
+    bares_credentials: bool,
 }
 
 /// A body on its way out, and what is needed to send it again or to tell why it failed.
@@ -143,6 +151,9 @@ impl Stack {
             around: settings.around.some(),
             budget: Mutex::new(RetryBudget::new(Default::default(), Instant::now())),
             shrinkage: Arc::default(),
+            credentials: settings.credentials,
+            authority: settings.authority.unwrap_or_default(),
+            bares_credentials: settings.bares_credentials,
         }
     }
 
@@ -159,6 +170,9 @@ impl Stack {
         }
         if call.policy.is_some() {
             call.compress(&self.shrinkage);
+        }
+        if self.credentials.is_some() && call.credentials().is_none() {
+            self.prove(call, None);
         }
         call.begin(now, &self.deadlines)
     }
@@ -184,6 +198,14 @@ impl Stack {
         // No code that can panic runs under it.
         let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
         budget.withdraw(now, calls)
+    }
+
+    /// A call proves who calls, by its own credentials beside the channel's.
+    pub(crate) fn prove(&self, call: &mut Call, own: Option<Credentials>) {
+        let channel = self.credentials.as_ref();
+        if let Some(credentials) = CredentialsOfCall::new(channel, own, self.bares_credentials) {
+            call.prove(credentials);
+        }
     }
 
     /// A call says something itself.
@@ -224,7 +246,7 @@ impl Outgoing {
             RequestBody::Unread(body) => {
                 let read = || Outbound::read(body, max_message_bytes, cx);
                 match call.compression() {
-                    None => read()?,
+                    None => while_not_packing(read)?,
                     Some(compression) => compression.read(read)?,
                 }
             }

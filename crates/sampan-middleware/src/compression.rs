@@ -7,7 +7,9 @@ mod outward;
 
 pub use inward::{ReceivedCompression, UnpackedBody};
 pub(crate) use outward::takes_mark;
-pub use outward::{PackedBody, Packing, ShrinkageTable, leave_next_plain, while_packing};
+pub use outward::{
+    PackedBody, Packing, ShrinkageTable, leave_next_plain, while_not_packing, while_packing,
+};
 pub use sampan_wire::compression::{
     ACCEPT_HEADER, Compression, ENCODING_HEADER, Encoding, Encodings, UnpackError, Unpacker,
 };

@@ -211,6 +211,18 @@ impl RouteHead {
             fixed,
         }
     }
+
+    /// `:scheme`
+    #[must_use]
+    pub const fn scheme(&self) -> &Scheme {
+        &self.scheme
+    }
+
+    /// `:authority`
+    #[must_use]
+    pub const fn authority(&self) -> &HeaderValue {
+        &self.authority
+    }
 }
 
 // === impl Payload ===

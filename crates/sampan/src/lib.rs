@@ -32,6 +32,24 @@ pub mod server {
     pub use sampan_server::*;
 }
 
+/// What a [`Status`] says beyond its code and message: google.rpc's error details, written by
+/// [`StatusExt::with_error_details`](details::StatusExt::with_error_details) and read by
+/// [`StatusExt::get_error_details`](details::StatusExt::get_error_details).
+///
+/// ```
+/// use sampan::{Code, Status, details::{ErrorDetails, StatusExt}};
+/// use std::time::Duration;
+/// let mut details = ErrorDetails::new();
+/// details.set_retry_info(Some(Duration::from_secs(2)));
+/// let status = Status::with_error_details(Code::Unavailable, "busy", details);
+/// let told = status.get_details_retry_info().and_then(|retry| retry.retry_delay);
+/// assert_eq!(told, Some(Duration::from_secs(2)));
+/// ```
+#[cfg(feature = "details")]
+pub mod details {
+    pub use tonic_types::*;
+}
+
 /// How messages are compressed, and when.
 pub mod compression {
     pub use sampan_middleware::compression::{

@@ -37,7 +37,8 @@ impl Key {
     ) -> Option<Self> {
         let varies_by = |name: &HeaderName| policy.vary.contains(&name.as_str());
         let tells = |name: &HeaderName| call.headers().contains_key(name) && !varies_by(name);
-        let is_someones = policy.scope == CacheScope::Private && CREDENTIALS.iter().any(tells);
+        let is_someones = policy.scope == CacheScope::Private
+            && (call.credentials().is_some() || CREDENTIALS.iter().any(tells));
         if is_someones || message.len() > MAX_MESSAGE {
             return None;
         }

@@ -118,6 +118,11 @@ impl Pool {
         Err((what, Nowhere::Full(Arc::clone(&view.local.queue))))
     }
 
+    /// Why no endpoint can be had here, if none can.
+    pub(crate) fn failure(&self) -> Option<Error> {
+        View::here(&self.views.load())?.failure.clone()
+    }
+
     /// As [`offer`](Self::offer), but waits for a connection while one may come; where
     /// `waits_for_ready`, also while all endpoints are down.
     ///

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     Error,
     balance::{Connects, Keeper},
+    chance::Dice,
     endpoint::Endpoint,
     timers::Timers,
 };
@@ -69,7 +70,7 @@ impl Shard {
             keeper: None,
             members: Vec::new(),
             chooser: Chooser::default(),
-            eyeballs: Eyeballs::new(rand::random(), now),
+            eyeballs: Eyeballs::new(rand::Rng::random(&mut Dice), now),
             last_used: now,
         }
     }

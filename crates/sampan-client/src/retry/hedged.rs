@@ -5,9 +5,10 @@ use crate::{
     around,
     call::Call,
     channel::Shared,
+    cold::prove,
     deadline::Times,
     dispatch::{Answered, Attempted, send},
-    endpoint::Endpoint,
+    endpoint::{Endpoint, Live},
     failure::{Failure, Phase, Progress},
     policy::{HedgeOutcome, HedgeStep, HedgeVerdict, Hedging, Pushback},
     share::Share,
@@ -123,17 +124,25 @@ async fn sent(
     let tried = || tried.lock().unwrap_or_else(PoisonError::into_inner);
     let mut may_be_refused = true;
     loop {
-        let take = |live: &_, stream| {
+        // Its attempts run side by side: what one waits for is not what the call does.
+        let mut progress = Progress::new(times.started);
+        let proof = prove(share.stack(), call, &mut progress).await?;
+        let take = |live: &Arc<Live>, stream| {
+            if let Some(Err(not_secret)) = proof.as_ref().map(|proof| proof.check(&live.endpoint)) {
+                return Ok(Err(not_secret));
+            }
             let payload = outgoing.payload(stream);
-            send(live, call, times, previous, Instant::now(), payload)
+            let now = Instant::now();
+            send(live, call, times, previous, now, proof.as_ref(), payload).map(Ok)
         };
         let gate = share.stack().gate.as_ref();
         let waits = gate.map(|gate| gate.wait()).transpose()?;
         let pool = &share.stack().pool;
         let avoided = tried().clone();
-        let (mut sent, ticket) = pool
+        let (sent, ticket) = pool
             .offer_until_taken(&call.info(), &avoided, None, call.waits_for_ready(), take)
             .await?;
+        let mut sent = sent.map_err(|not_secret| not_secret.failure(&mut progress))?;
         tried().push(Arc::clone(&sent.ticket.live().endpoint));
         sent.ticket.hears(ticket);
         drop(waits);

@@ -70,13 +70,26 @@ pub(crate) fn takes_mark() -> bool {
 
 /// Polls what is compressed afterwards: there [`leave_next_plain`] holds.
 pub fn while_packing<R>(poll: impl FnOnce() -> R) -> R {
+    with_mark(Mark::Listening, poll)
+}
+
+/// Polls what is not compressed, wherever that happens: in the middle of a stream that is, a call
+/// may begin that is not.
+pub fn while_not_packing<R>(poll: impl FnOnce() -> R) -> R {
+    if MARK.get() == Mark::Nobody {
+        return poll();
+    }
+    with_mark(Mark::Nobody, poll)
+}
+
+fn with_mark<R>(mark: Mark, poll: impl FnOnce() -> R) -> R {
     struct Reset(Mark);
     impl Drop for Reset {
         fn drop(&mut self) {
             MARK.set(self.0);
         }
     }
-    let _reset = Reset(MARK.replace(Mark::Listening));
+    let _reset = Reset(MARK.replace(mark));
     poll()
 }
 
@@ -217,5 +230,29 @@ where
 impl<B> fmt::Debug for PackedBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PackedBody").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_is_for_the_next_message_of_what_is_compressed() {
+        leave_next_plain();
+        assert!(!takes_mark(), "nobody compresses");
+        while_packing(|| {
+            assert!(!takes_mark());
+            leave_next_plain();
+            while_not_packing(|| {
+                leave_next_plain();
+                assert!(!takes_mark(), "of a call that begins in between");
+            });
+            while_packing(|| assert!(!takes_mark(), "of another stream"));
+            assert!(takes_mark());
+            assert!(!takes_mark(), "it was for one");
+            leave_next_plain();
+        });
+        assert!(!takes_mark(), "over with the stream");
     }
 }

@@ -132,7 +132,7 @@ async fn p99(balance: Balance, slow: usize) -> (Duration, f64, usize) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_replica_ten_times_slower_costs_half_of_the_p99_at_most() {
+async fn by_peak_ewma_one_replica_ten_times_slower_costs_half_of_the_p99_at_most() {
     let ratio = async |name, balance: fn() -> Balance| {
         let (healthy, ..) = p99(balance(), 0).await;
         let (with_slow, share, failed) = p99(balance(), 1).await;
