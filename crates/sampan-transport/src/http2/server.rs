@@ -2,33 +2,33 @@
 
 mod alarms;
 mod answer;
+mod dispatch;
+mod last_words;
 mod parked;
 mod spare;
 
 use self::{
     alarms::{Alarm, Alarms},
-    answer::{Answering, Place, Task},
-    parked::{PARKED, Parked, Waiting},
+    answer::Place,
+    parked::Parked,
     spare::Fresh,
 };
 use super::{
     input::Input,
     io::{Writer, poll_write_out},
     shared::{Shared, State, Wakes},
-    stream::StreamBody,
 };
 use crate::{
     Incoming, PeerInfo, ResetReason, ServeError, ServeSettings, TransportError,
     clock::{self, AtWork},
     inbox::{End, Failure},
     serve::{Activity, ResponseBody, Verdict, Watchdog},
-    trial::{self, Tried},
 };
 use bytes::BytesMut;
 use futures_util::future::BoxFuture;
 use http::Request;
 use pin_project_lite::pin_project;
-use sampan_h2::{ConnectionError, Event, HIGH_WATER, Key, Reason, Role, Settings};
+use sampan_h2::{ConnectionError, Event, Role, Settings};
 use std::{
     io,
     pin::Pin,
@@ -37,8 +37,8 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    time::{Instant, timeout},
+    io::{AsyncRead, AsyncWrite},
+    time::Instant,
 };
 use tower_service::Service;
 
@@ -83,29 +83,14 @@ const MAX_WAITING: usize = 1 << 20;
 /// How long a client may take none of what waits for it.
 const MAX_STALL: Duration = Duration::from_secs(60);
 
-/// Answers that are ready wait so long for those of requests that came with them: less where much
-/// is left to do, because the client works on the first ones meanwhile.
-const HELD: Duration = Duration::from_micros(50);
-const MAX_HELD: Duration = Duration::from_micros(200);
-
-/// So many requests are much.
-const MUCH_LEFT: usize = 8;
-
 /// Without calls for so long, a connection gives its memory back.
 const REST: Duration = Duration::from_secs(1);
 
 /// How long a client may take to answer GOAWAY's ping.
 const GOAWAY_HEARD: Duration = Duration::from_secs(1);
 
-/// Boxes that are kept.
-const SPARES: usize = 16;
-
 /// Reads in a row before other tasks have a turn.
 const MAX_READS: usize = 8;
-
-/// What is still read of a client that is being closed on, so that it can read why.
-const LINGER_BYTES: usize = 1 << 20;
-const LINGER: Duration = Duration::from_secs(1);
 
 pin_project! {
     /// A connection that is served, and how it ends. By hand: an async function would keep room
@@ -393,81 +378,6 @@ where
         None
     }
 
-    /// Goes on with handlers whose requests went on, and gives new requests to the service while
-    /// the client takes its answers.
-    fn dispatch(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        if self.fresh.is_empty() && self.parked.is_empty() {
-            return Ok(());
-        }
-        // This task writes afterwards: nobody has to wake it for that.
-        let stirred = {
-            let mut state = self.shared.lock();
-            state.handover.driver_will_come();
-            self.parked.stirred(&mut state)
-        };
-        let mut begun = clock::recent();
-        let mut left = stirred.len() + self.fresh.len();
-        for waiting in stirred {
-            self.go_on(waiting);
-            left -= 1;
-            self.write_in_between(left, &mut begun, cx)?;
-        }
-        while let Some((key, head)) = self.fresh.pop_front() {
-            let body = {
-                let mut state = self.shared.lock();
-                if state.waiting_bytes() > MAX_WAITING {
-                    state.engine.hold_window(true);
-                    self.fresh.push_front((key, head));
-                    return Ok(());
-                }
-                if !state.engine.may_send(key) {
-                    // Reset before anybody has looked at it.
-                    state.engine.release(key);
-                    continue;
-                }
-                match state
-                    .engine
-                    .user_mut(key)
-                    .map(|slot| slot.inbox.take_whole())
-                {
-                    Some(Some((data, end))) => Incoming::whole(data, end),
-                    _ => {
-                        drop(state);
-                        let shared = Arc::clone(&self.shared);
-                        Incoming::stream(StreamBody::new(shared, key, Role::Server))
-                    }
-                }
-            };
-            let mut request = head.into_request(body);
-            request.extensions_mut().insert(self.peer.clone());
-            self.answer(key, request);
-            self.write_in_between(self.fresh.len(), &mut begun, cx)?;
-        }
-        self.shared.lock().engine.hold_window(false);
-        Ok(())
-    }
-
-    /// Answers that are ready do not wait long for those that are `left` to be made.
-    fn write_in_between(
-        &mut self,
-        left: usize,
-        begun: &mut Instant,
-        cx: &mut Context<'_>,
-    ) -> io::Result<()> {
-        if left == 0 {
-            return Ok(());
-        }
-        let held = self.shared.lock().engine.output().len();
-        // A handler that answered has looked at the clock.
-        let most = if left >= MUCH_LEFT { HELD } else { MAX_HELD };
-        if held >= HIGH_WATER || clock::recent() - *begun >= most {
-            self.write(cx)?;
-            // Writing takes its own time.
-            *begun = clock::look();
-        }
-        Ok(())
-    }
-
     fn waiting_bytes(&self) -> usize {
         self.shared.lock().waiting_bytes()
     }
@@ -485,63 +395,6 @@ where
         self.spare = Vec::new();
         self.parked.rest();
         self.wakes = Wakes::default();
-    }
-
-    /// Polls the handler once, here: most answer at once.
-    fn answer(&mut self, key: Key, request: Request<Incoming>) {
-        let answering = Answering::new(self.service.call(request), Arc::clone(&self.shared), key);
-        let mut place = self.spare.pop().unwrap_or_else(|| Box::pin(None));
-        place.set(Some(answering));
-        self.poll_handler(key, place, None);
-    }
-
-    /// Polls a handler again that has waited.
-    fn go_on(&mut self, waiting: Waiting<S::Future, B>) {
-        let Waiting { key, place, since } = waiting;
-        if self.shared.lock().engine.user_mut(key).is_some() {
-            self.poll_handler(key, place, Some(since));
-            return;
-        }
-        // Reset by the client. What is left of a handler is its own.
-        let dropped = std::panic::AssertUnwindSafe(|| drop(place));
-        let _ = std::panic::catch_unwind(dropped);
-    }
-
-    /// One that waits for nothing but its request stays here for a while; another gets a task.
-    fn poll_handler(&mut self, key: Key, mut place: Place<S::Future, B>, since: Option<Instant>) {
-        let tried = match place.as_mut().as_pin_mut() {
-            None => Tried::Done,
-            Some(answering) => trial::poll(answering),
-        };
-        match tried {
-            Tried::Done => {
-                place.set(None);
-                if self.spare.len() < SPARES {
-                    self.spare.push(place);
-                }
-            }
-            Tried::KeepsOne => {
-                let since = since.unwrap_or_else(clock::recent);
-                let waiting = Waiting { key, place, since };
-                let was_empty = self.parked.is_empty();
-                let taken = self.parked.take_in(waiting, &mut self.shared.lock());
-                match taken {
-                    Ok(()) if was_empty => {
-                        self.alarms.set(Alarm::Parked, since.checked_add(PARKED))
-                    }
-                    Ok(()) => {}
-                    Err(Waiting { key, place, .. }) => self.spawn(key, place),
-                }
-            }
-            Tried::Waits => self.spawn(key, place),
-        }
-    }
-
-    fn spawn(&self, key: Key, place: Place<S::Future, B>) {
-        let handle = tokio::spawn(Task(place)).abort_handle();
-        if let Some(slot) = self.shared.lock().engine.user_mut(key) {
-            slot.handler = Some(handle);
-        }
     }
 
     fn write(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
@@ -646,60 +499,6 @@ where
             }
         }
         None
-    }
-
-    /// Says last words, and closes so that the client can read them.
-    async fn finish(&mut self, ended: Ended) -> Result<(), ServeError> {
-        let (result, has_words) = match ended {
-            Ended::Well => (Ok(()), true),
-            Ended::Io(error) => (Err(ServeError::Broken(error.into())), false),
-            Ended::Protocol(error) => {
-                self.shared.lock().engine.fail(error);
-                (Err(ServeError::Broken(error.into())), true)
-            }
-            Ended::Closed(error) => {
-                let said = Reason::NO_ERROR;
-                let what = "";
-                let error_said = ConnectionError { reason: said, what };
-                self.shared.lock().engine.fail(error_said);
-                (Err(error), true)
-            }
-        };
-        // A reset would take what was said away from a client that still sends.
-        let lingers = matches!(result, Err(ServeError::Broken(_)));
-        if has_words && !self.has_ended {
-            let said = timeout(LINGER, async {
-                std::future::poll_fn(|cx| {
-                    if let Err(error) = self.write(cx) {
-                        return Poll::Ready(Err(error));
-                    }
-                    let state = self.shared.lock();
-                    let is_done = state.batch.is_empty() && state.engine.output().is_empty();
-                    if is_done {
-                        Poll::Ready(Ok(()))
-                    } else {
-                        Poll::Pending
-                    }
-                })
-                .await?;
-                self.io.shutdown().await?;
-                if !lingers {
-                    return Ok(());
-                }
-                let (mut left, mut sink) = (LINGER_BYTES, vec![0; 4096]);
-                while left > 0 {
-                    let len = self.io.read(&mut sink).await?;
-                    if len == 0 {
-                        break;
-                    }
-                    left = left.saturating_sub(len);
-                }
-                io::Result::Ok(())
-            });
-            // The client is gone already, or does not read.
-            let _ = said.await;
-        }
-        result
     }
 }
 
