@@ -12,10 +12,10 @@
 //! when the first one's is over.
 //!
 //! Kept are answers of unary methods that are NO_SIDE_EFFECTS, when their status is OK. The key
-//! is the channel, the method, the request's bytes, and the metadata that `vary` names. A call with
-//! `authorization`, `cookie` or credentials of its own is not looked up, unless `vary` names what
-//! it has or the scope is PUBLIC: nobody sees another's answer. An answer with `set-cookie`, or
-//! `cache-control: no-store`, is not kept.
+//! is the channel, the method, the request's bytes, and the metadata that `vary` names. Nobody sees
+//! another's answer: where the scope is not PUBLIC, a call with `authorization`, `cookie` or
+//! `proxy-authorization` is not looked up unless `vary` names it, and one with credentials, its own
+//! or its channel's, never. An answer with `set-cookie`, or `cache-control: no-store`, is not kept.
 //!
 //! All channels of the process share a fifth of the container's memory, 64 MiB where it has no
 //! limit; who was not asked for longest goes first.

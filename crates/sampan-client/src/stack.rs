@@ -41,9 +41,9 @@ use tokio::{sync::Semaphore, time::Instant};
 /// | the program's layers ([`ChannelBuilder::layer`](crate::ChannelBuilder::layer)) | outermost: they see each call once, and all that becomes of it |
 /// | its interceptors, before the call | below the layers: they see the metadata as it will be sent; above the cache: what they add tells callers apart |
 /// | its answer is looked for in the [`Cache`], where its method has one | above all that costs an attempt |
-/// | [`Share`] counts the call | outermost: covers calls that are dropped while they wait |
+/// | [`Share`] counts the call | above everything that waits from here on: covers calls that are dropped meanwhile |
 /// | its method's counts are found | it and each attempt count there, to whatever end |
-/// | its [`Times`](crate::deadline::Times) are fixed | above everything that waits: queueing and all attempts count |
+/// | its [`Times`](crate::deadline::Times) are fixed, where they are not yet | above everything that waits: queueing and all attempts count |
 /// | it passes the [`Gate`], where there is one | above retries; before it takes anything |
 /// | its turn, where calls are limited | above retries: a call that is tried again is one call |
 /// | its body is read | above retries: what is whole can be sent again |

@@ -15,7 +15,8 @@ pub struct CircuitLimits {
     pub calls: usize,
     /// Calls that wait for one. Default 1024.
     pub pending: usize,
-    /// Connections, to all endpoints. Default 1024.
+    /// Connections, to all endpoints. Default 1024. For layers of one's own: a channel does not
+    /// bound its connections by it.
     pub connections: usize,
 }
 
