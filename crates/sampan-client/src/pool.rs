@@ -60,6 +60,8 @@ pub(crate) struct PoolSettings {
     pub(crate) is_balancing_fixed: bool,
     /// After so long without a call its connections are closed; None: never.
     pub(crate) idle_timeout: Option<Duration>,
+    /// To all endpoints; each has one all the same.
+    pub(crate) max_connections: Option<usize>,
 }
 
 /// What a service config says of connections.
@@ -118,6 +120,7 @@ impl Default for PoolSettings {
             zone: None,
             is_balancing_fixed: false,
             idle_timeout: Some(Duration::from_secs(300)),
+            max_connections: None,
         }
     }
 }
@@ -341,6 +344,16 @@ impl Pool {
     }
 
     /// Changes the state and shows the new one to calls.
+    /// Whether there are fewer connections than there may be.
+    fn may_have_more_connections(&self) -> bool {
+        let Some(most) = self.settings.max_connections else {
+            return true;
+        };
+        let state = self.lock();
+        let shards = state.shards.iter();
+        shards.map(Shard::connections).sum::<usize>() < most
+    }
+
     fn update<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
         self.show(false, change)
     }

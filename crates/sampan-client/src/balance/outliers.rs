@@ -34,7 +34,9 @@ pub struct OutlierSettings {
     /// No success rate and no failure percentage takes another one out when so many of a hundred
     /// are. Default 10; the first can always be.
     pub max_ejection_percent: u32,
-    /// Takes out whoever fails so often in a row. Default 5.
+    /// Takes out whoever fails so often in a row. Default 5. A failure for which its caller waited
+    /// half a second or longer counts for half of them: a replica that is stuck gets few calls, and
+    /// each has to run into its deadline.
     pub consecutive_failures: Option<u32>,
     /// Default on.
     pub success_rate: Option<SuccessRate>,
@@ -106,6 +108,9 @@ struct Record {
     calls: u64,
     failures: u64,
 }
+
+/// Whoever has waited for so long was not refused.
+const LONG_FAILURE: Duration = Duration::from_millis(500);
 
 // === impl settings ===
 
@@ -214,13 +219,30 @@ impl Outliers {
         has_changed
     }
 
-    /// A replica failed so often in a row.
-    pub(super) fn on_failures(&self, replica: &Arc<Replica>, in_row: u32, now: Instant) {
+    /// As how many failures one counts that took so long.
+    pub(super) fn weight_of_failure(&self, took: Duration) -> u32 {
+        let most = self.settings.consecutive_failures.unwrap_or_default();
+        if took >= LONG_FAILURE {
+            most.div_ceil(2).max(1)
+        } else {
+            1
+        }
+    }
+
+    /// A replica has failed in a row as often as `after` says, after `before`.
+    pub(super) fn on_failures(
+        &self,
+        replica: &Arc<Replica>,
+        before: u32,
+        after: u32,
+        now: Instant,
+    ) {
         let Some(most) = self.settings.consecutive_failures else {
             return;
         };
+        let most = most.max(1);
         // Where it cannot go, only every so often is it asked again.
-        if !in_row.is_multiple_of(most.max(1)) || replica.is_ejected() {
+        if before / most == after / most || replica.is_ejected() {
             return;
         }
         let mut state = self.lock();

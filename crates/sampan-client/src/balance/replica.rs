@@ -178,9 +178,12 @@ impl Replica {
                 self.failed.fetch_add(1, Relaxed);
                 // One that sheds is left alone for as long as it asks: it is no outlier.
                 if outcome.pushback.is_none() {
-                    let in_row = self.failures_in_row.fetch_add(1, Relaxed) + 1;
-                    if let Some(outliers) = &self.outliers {
-                        outliers.on_failures(self, in_row, now);
+                    let took = now.saturating_duration_since(outcome.started);
+                    let outliers = self.outliers.as_ref();
+                    let weight = outliers.map_or(1, |outliers| outliers.weight_of_failure(took));
+                    let before = self.failures_in_row.fetch_add(weight, Relaxed);
+                    if let Some(outliers) = outliers {
+                        outliers.on_failures(self, before, before.saturating_add(weight), now);
                     }
                 }
             }

@@ -110,10 +110,11 @@ impl ChannelBuilder {
     }
 
     /// Fails calls at once with UNAVAILABLE while so many are under way, or wait for an endpoint.
-    /// Connections are not bounded by it: an endpoint has ten at most. Default: no limit.
-    /// Source: gRFC A32.
+    /// While there are so many connections no endpoint gets more than its first. Default: no
+    /// limit, but ten connections to an endpoint. Source: gRFC A32.
     pub const fn circuit_breaker(mut self, limits: CircuitLimits) -> Self {
         self.calls.gate.circuit = Some(limits);
+        self.pool.max_connections = Some(limits.connections);
         self
     }
 

@@ -15,8 +15,7 @@ pub struct CircuitLimits {
     pub calls: usize,
     /// Calls that wait for one. Default 1024.
     pub pending: usize,
-    /// Connections, to all endpoints. Default 1024. For layers of one's own: a channel does not
-    /// bound its connections by it.
+    /// Connections, to all endpoints. Each endpoint has one all the same. Default 1024.
     pub connections: usize,
 }
 

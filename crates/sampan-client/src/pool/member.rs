@@ -240,7 +240,9 @@ impl Upkeep {
                 }
                 () = more.notified(), if connecting.is_none()
                     && open.len() < self.pool.service.load().max_connections => {
-                    connecting = Some(Box::pin(self.endpoint.site.connect()));
+                    if self.pool.may_have_more_connections() {
+                        connecting = Some(Box::pin(self.endpoint.site.connect()));
+                    }
                 }
                 Some(result) = async {
                     match &mut connecting {

@@ -148,6 +148,10 @@ impl Shard {
         now.saturating_duration_since(self.last_used)
     }
 
+    pub(super) fn connections(&self) -> usize {
+        self.members.iter().map(|member| member.lives.len()).sum()
+    }
+
     pub(super) fn members(&self) -> &[Member] {
         &self.members
     }

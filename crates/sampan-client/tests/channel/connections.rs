@@ -4,7 +4,7 @@ use crate::{
     lifetimes::{runtime, server_aside},
     support::*,
 };
-use sampan_client::Channel;
+use sampan_client::{Channel, policy::CircuitLimits};
 use std::{
     future::poll_fn,
     pin::pin,
@@ -177,6 +177,43 @@ async fn there_are_ten_connections_at_most_and_one_again_when_calls_are_few() {
         _ = closed => {}
         () = few => {}
         () = tokio::time::sleep(Duration::from_secs(61)) => panic!("{} are open", *open.borrow()),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_circuit_breaker_bounds_connections_but_each_endpoint_has_one() {
+    for (bound, expected) in [(3, 3), (0, 1)] {
+        let (held, release) = held();
+        let calls = Arc::<AtomicUsize>::default();
+        let came = Arc::clone(&calls);
+        let counted = handler(move |request| {
+            came.fetch_add(1, Ordering::SeqCst);
+            held(request)
+        });
+        let limits = CircuitLimits {
+            connections: bound,
+            ..CircuitLimits::default()
+        };
+        let configured = Channel::configure("ipv4:10.0.0.1:1").circuit_breaker(limits);
+        let channel = configured
+            .connector(move |_| {
+                let (near, far) = tokio::io::duplex(64 << 10);
+                let counted = counted.clone();
+                tokio::spawn(async move {
+                    serve_in_memory_with(far, counted, &with_streams(1)).await;
+                });
+                async move { Ok(near) }
+            })
+            .build()
+            .unwrap();
+        let mut waiting = call_often(&channel, 6);
+        until(|| calls.load(Ordering::SeqCst) == expected).await;
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert_eq!(calls.load(Ordering::SeqCst), expected);
+        release.send(true).unwrap();
+        while let Some(answer) = waiting.join_next().await {
+            assert_eq!(answer.unwrap().unwrap(), "done");
+        }
     }
 }
 

@@ -71,6 +71,19 @@ fn failures_in_a_row_take_one_out_until_its_time_is_over_and_longer_each_time() 
 }
 
 #[test]
+fn two_failures_that_were_waited_for_take_one_out() {
+    let ring = Ring::new(3, OutlierSettings::default());
+    for (replica, waited) in [(0, 499), (1, 500)] {
+        let now = ring.bench.now + Duration::from_millis(waited);
+        let outcome = Outcome::new(ring.bench.now, Duration::ZERO, Verdict::Failed);
+        for _ in 0..2 {
+            ring.bench.members[replica].replica.learn(now, &outcome);
+        }
+    }
+    assert_eq!(ring.out(), [1]);
+}
+
+#[test]
 fn an_endpoint_alone_is_never_taken_out() {
     let mut ring = Ring::new(1, OutlierSettings::default());
     ring.answer(0, Verdict::Failed, 100);
