@@ -19,13 +19,12 @@ use crate::{
     interceptor::{EndedCall, Interceptor, OutgoingCall},
     share::Share,
     stack::{RequestBody, Stack},
-    timers::sleep_until,
 };
 use http::{HeaderMap, uri::PathAndQuery};
 use sampan_middleware::{Body, CallEnd, Ended, OnEnd};
 use sampan_wire::policy::Method;
-use std::{borrow::Cow, fmt, future::pending, mem, sync::Arc, time::Duration};
-use tokio::time::{Instant, timeout_at};
+use std::{borrow::Cow, fmt, mem, sync::Arc, time::Duration};
+use tokio::time::Instant;
 use tonic::{Code, metadata::MetadataMap};
 
 /// What stands around calls.
@@ -62,22 +61,11 @@ pub(crate) async fn answered(
         return cached(channel, call, begun, body).await;
     };
     let (path, started) = (call.path.clone(), begun.times.started);
-    let (gone, late) = (begun.inbound.clone(), begun.times.until_head);
-    let gone = async {
-        match &gone {
-            None => pending().await,
-            Some(inbound) => inbound.cancelled().await,
-        }
-    };
-    let late = async {
-        match late {
-            None => pending().await,
-            Some(Deadline { at, limit }) => {
-                sleep_until(at + GRACE).await;
-                limit
-            }
-        }
-    };
+    let inbound = begun.inbound.clone();
+    let until = begun.times.until_head.map(|deadline| Deadline {
+        at: deadline.at + GRACE,
+        ..deadline
+    });
     let layers = channel.stack().around.as_ref().and_then(Around::layers);
     let going = async {
         match layers {
@@ -88,8 +76,8 @@ pub(crate) async fn answered(
     tokio::select! {
         biased;
         outcome = going => outcome,
-        () = gone => Err(inbound::gone()),
-        limit = late => {
+        () = inbound::left(inbound.as_ref()) => Err(inbound::gone()),
+        limit = Deadline::over(until) => {
             let mut progress = Progress::new(started);
             progress.phase = Phase::Around;
             let failure = progress.exceeded(limit);
@@ -105,14 +93,8 @@ async fn begin(stack: &Stack, call: &mut Call) -> Result<Begun, Failure> {
         return stack.begin(call, now);
     }
     let Begun { times, inbound } = stack.await_config(call, now)?;
-    let late = |limit| Progress::new(now).exceeded(limit);
-    match times.until_head {
-        None => stack.pool.configured().await?,
-        Some(Deadline { at, limit }) => timeout_at(at, stack.pool.configured())
-            .await
-            .map_err(|_| late(limit))??,
-    }
-    let begun = stack.begin(call, now)?;
+    let progress = Progress::new(now);
+    let begun = stack.begin_when_configured(call, &times, &progress).await?;
     Ok(Begun { inbound, ..begun })
 }
 

@@ -7,7 +7,7 @@ use crate::{
     chance::Dice,
     channel::Shared,
     credentials::{CalledMethod, Proof},
-    deadline::Times,
+    deadline::{Deadline, Times},
     dispatch::{Answered, Attempted, check_runtime, send},
     endpoint::{Endpoint, Live},
     failure::{Failure, Phase, Progress},
@@ -51,7 +51,15 @@ pub(crate) async fn go_on(
     let mut progress = Progress::new(times.started);
     let (times, standing) = match standing {
         Standing::Config(body) => {
-            match configured(&mut share, &mut call, &times, &progress).await {
+            let begun = share
+                .stack()
+                .begin_when_configured(&mut call, &times, &progress)
+                .await;
+            let passed = begun.and_then(|begun| {
+                share.pass(Instant::now())?;
+                Ok(begun.times)
+            });
+            match passed {
                 Ok(times) => (times, Standing::Turn(body)),
                 Err(failure) => {
                     share.end(Ended::Failed(failure.code()));
@@ -61,27 +69,12 @@ pub(crate) async fn go_on(
         }
         standing => (times, standing),
     };
-    let timer = async {
-        match times.until_head {
-            None => std::future::pending().await,
-            Some(deadline) => {
-                sleep_until(deadline.at).await;
-                deadline.limit
-            }
-        }
-    };
-    let gone = async {
-        match &inbound {
-            None => std::future::pending().await,
-            Some(inbound) => inbound.cancelled().await,
-        }
-    };
     let result = tokio::select! {
         // An answer that is there is not thrown away.
         biased;
         result = answered(&mut share, &mut call, &times, standing, &mut progress) => result,
-        () = gone => Err(Failure::from(inbound::gone())),
-        limit = timer => {
+        () = inbound::left(inbound.as_ref()) => Err(Failure::from(inbound::gone())),
+        limit = Deadline::over(times.until_head) => {
             let exceeded = progress.exceeded(limit);
             Err(match progress.phase {
                 Phase::Endpoint => exceeded.because(share.stack().pool.failure()),
@@ -103,25 +96,6 @@ pub(crate) async fn go_on(
             Err(progress.status(call.path.as_str(), failure))
         }
     }
-}
-
-/// Waits until it is known what holds for a call, and begins it.
-async fn configured(
-    share: &mut Share<Arc<Shared>>,
-    call: &mut Call,
-    times: &Times,
-    progress: &Progress,
-) -> Result<Times, Failure> {
-    if let Some(deadline) = times.until_head {
-        let known = share.stack().pool.configured();
-        let known = tokio::time::timeout_at(deadline.at, known).await;
-        known.map_err(|_| progress.exceeded(deadline.limit))??;
-    } else {
-        share.stack().pool.configured().await?;
-    }
-    let Begun { times, .. } = share.stack().begin(call, times.started)?;
-    share.pass(Instant::now())?;
-    Ok(times)
 }
 
 async fn answered(

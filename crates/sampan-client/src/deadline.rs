@@ -15,7 +15,10 @@
 //!
 //! Source: gRPC over HTTP/2, "Timeout".
 
-use crate::{failure::Failure, timers::Timer};
+use crate::{
+    failure::Failure,
+    timers::{Timer, sleep_until},
+};
 use http::{HeaderMap, HeaderName};
 use sampan_wire::{
     policy::{Method, MethodKind},
@@ -110,6 +113,17 @@ impl Deadline {
     fn after(started: Instant, limit: Duration) -> Option<Self> {
         let at = started.checked_add(limit)?;
         Some(Self { at, limit })
+    }
+
+    /// Waits until the time is over, where it is limited; gives the limit.
+    pub(crate) async fn over(deadline: Option<Self>) -> Duration {
+        match deadline {
+            None => std::future::pending().await,
+            Some(Self { at, limit }) => {
+                sleep_until(at).await;
+                limit
+            }
+        }
     }
 
     pub(crate) const fn timer(self) -> Timer {

@@ -22,6 +22,14 @@ pub(crate) fn gone() -> Status {
     Status::cancelled("the caller of the call that this one is made for has gone away")
 }
 
+/// Waits until the caller goes away, where there is one.
+pub(crate) async fn left(inbound: Option<&CallContext>) {
+    match inbound {
+        None => std::future::pending().await,
+        Some(inbound) => inbound.cancelled().await,
+    }
+}
+
 /// Ends `body` when the caller goes away. What is there whole needs no watching.
 pub(crate) fn watch(mut body: Body, inbound: &CallContext) -> Body {
     if let Some(data) = body.take_ok() {

@@ -6,8 +6,8 @@ use crate::{
     call::{Begun, Call},
     config::CallSettings,
     credentials::{Credentials, CredentialsOfCall},
-    deadline::DeadlinePolicy,
-    failure::{Failure, Fault},
+    deadline::{Deadline, DeadlinePolicy, Times},
+    failure::{Failure, Fault, Progress},
     gate::Gate,
     outbound::{Outbound, Replay, StreamFailure, Streamed},
     policy::{PolicyTable, RetryBudget, ToldConfig},
@@ -31,7 +31,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
     task::Context,
 };
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout_at},
+};
 
 /// Everything between a channel and its endpoints' connections.
 ///
@@ -190,6 +193,23 @@ impl Stack {
             call.headers.insert(GRPC_TIMEOUT, asked);
         }
         Ok(begun)
+    }
+
+    /// Waits until it is known what holds for a call that [awaits it](Self::await_config), and
+    /// begins it anew from its first moment.
+    pub(crate) async fn begin_when_configured(
+        &self,
+        call: &mut Call,
+        times: &Times,
+        progress: &Progress,
+    ) -> Result<Begun, Failure> {
+        match times.until_head {
+            None => self.pool.configured().await?,
+            Some(Deadline { at, limit }) => timeout_at(at, self.pool.configured())
+                .await
+                .map_err(|_| progress.exceeded(limit))??,
+        }
+        self.begin(call, times.started)
     }
 
     /// Whether an attempt beyond the first may be made, which it then takes out of the budget.

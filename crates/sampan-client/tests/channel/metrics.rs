@@ -6,10 +6,7 @@ use sampan_wire::{
     Code,
     policy::{CallPolicy, RetryPolicy},
 };
-use std::{
-    sync::atomic::{AtomicUsize, Ordering::SeqCst},
-    time::Duration,
-};
+use std::time::Duration;
 use tokio::time::timeout;
 
 fn has(channel: &Channel, lines: &[String]) {
@@ -31,18 +28,7 @@ fn value(channel: &Channel, series: &str) -> f64 {
 
 #[tokio::test]
 async fn a_retried_call_is_one_call_of_two_attempts_and_a_delay() {
-    let calls = AtomicUsize::new(0);
-    let fails_once = handler(move |_| {
-        let is_first = calls.fetch_add(1, SeqCst) == 0;
-        async move {
-            if is_first {
-                refuse(tonic::Code::Unavailable, &[])
-            } else {
-                respond([message("hello"), trailers(0)])
-            }
-        }
-    });
-    let server = TestServer::start(fails_once);
+    let server = TestServer::start(fails_once());
     let retry = RetryPolicy {
         initial_backoff: Duration::from_millis(5),
         ..RetryPolicy::new(2, &[Code::Unavailable])

@@ -9,10 +9,7 @@ use sampan_wire::{
 use std::{
     collections::BTreeMap,
     fmt::Debug,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering::SeqCst},
-    },
+    sync::{Arc, Mutex},
     time::Duration,
 };
 use tracing::{
@@ -103,18 +100,7 @@ impl Subscriber for Keeper {
 
 #[tokio::test]
 async fn a_call_has_a_span_and_each_of_its_attempts_one_within() {
-    let calls = AtomicUsize::new(0);
-    let fails_once = handler(move |_| {
-        let is_first = calls.fetch_add(1, SeqCst) == 0;
-        async move {
-            if is_first {
-                refuse(tonic::Code::Unavailable, &[])
-            } else {
-                respond([message("hello"), trailers(0)])
-            }
-        }
-    });
-    let server = TestServer::start(fails_once);
+    let server = TestServer::start(fails_once());
     let retry = RetryPolicy {
         initial_backoff: Duration::from_millis(1),
         ..RetryPolicy::new(2, &[Code::Unavailable])

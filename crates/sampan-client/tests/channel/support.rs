@@ -244,6 +244,21 @@ pub(crate) fn named(name: &'static str) -> Handler {
     handler(move |_| async move { respond([message(name), trailers(0)]) })
 }
 
+/// Refuses the first call as UNAVAILABLE and answers the others.
+pub(crate) fn fails_once() -> Handler {
+    let calls = AtomicUsize::new(0);
+    handler(move |_| {
+        let is_first = calls.fetch_add(1, Ordering::SeqCst) == 0;
+        async move {
+            if is_first {
+                refuse(tonic::Code::Unavailable, &[])
+            } else {
+                respond([message("hello"), trailers(0)])
+            }
+        }
+    })
+}
+
 pub(crate) fn respond(frames: impl IntoIterator<Item = Frame>) -> Response<ServerBody> {
     let frames: Vec<_> = frames.into_iter().map(Ok).collect();
     respond_with(futures_util::stream::iter(frames))
