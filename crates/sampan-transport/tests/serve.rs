@@ -10,7 +10,15 @@ use sampan_transport::{
     Call, CallError, CallHead, ConnectSettings, Connection, NotStarted, Payload, PeerInfo,
     Protocols, RouteHead, ServeError, ServeSettings, WhyNot, handshake, serve_connection,
 };
-use std::{convert::Infallible, future::pending, time::Duration};
+use std::{
+    convert::Infallible,
+    future::pending,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
     sync::oneshot,
@@ -32,12 +40,26 @@ fn serve_with(settings: ServeSettings) -> (DuplexStream, Served, oneshot::Sender
     let (near, far) = tokio::io::duplex(64 << 10);
     let (drain, asked) = oneshot::channel();
     let served = tokio::spawn(async move {
-        let service = tower::service_fn(|request: http::Request<_>| async move {
-            if request.uri().path() == "/slow" {
-                tokio::time::sleep(Duration::from_secs(3600)).await;
+        let is_told = Arc::new(AtomicBool::new(false));
+        let service = tower::service_fn(move |request: http::Request<_>| {
+            let is_told = Arc::clone(&is_told);
+            async move {
+                let mut answer = request.uri().path().to_owned();
+                match request.uri().path() {
+                    "/slow" => tokio::time::sleep(Duration::from_secs(3600)).await,
+                    "/tell" => is_told.store(true, Relaxed),
+                    "/greedy" => {
+                        let mut rounds = 0;
+                        while !is_told.load(Relaxed) && rounds < 1_000_000 {
+                            tokio::task::consume_budget().await;
+                            rounds += 1;
+                        }
+                        answer = format!("told: {is_told:?}");
+                    }
+                    _ => {}
+                }
+                Ok::<_, Infallible>(http::Response::new(Full::new(Bytes::from(answer))))
             }
-            let body = Full::new(Bytes::from(request.uri().path().to_owned()));
-            Ok::<_, Infallible>(http::Response::new(body))
         });
         let drain = async {
             if asked.await.is_err() {
@@ -211,4 +233,15 @@ async fn a_dropped_call_is_cancelled_and_frees_its_stream() {
     drop(open);
     free.await;
     assert_eq!(get(&connection, "/next").await, "/next");
+}
+
+#[tokio::test]
+async fn a_handler_that_never_has_to_wait_keeps_no_other_waiting() {
+    let (near, _served, _drain) = serve(Protocols::Http2);
+    let connection = client(near).await;
+    let greedy = call(&connection, "/greedy").unwrap();
+    let tell = call(&connection, "/tell").unwrap();
+    let (greedy, _) = tokio::join!(greedy, tell);
+    let answer = greedy.unwrap().into_body().collect().await.unwrap();
+    assert_eq!(answer.to_bytes(), "told: true");
 }

@@ -15,6 +15,7 @@ use std::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
+    task::coop::has_budget_remaining,
     time::Instant,
 };
 use tower_service::Service;
@@ -108,10 +109,11 @@ where
         let is_done = match place.as_mut().as_pin_mut() {
             None => true,
             Some(answering) => {
-                // A budget of its own: the connection's must not run out for its handlers.
+                // One that finds everything ready would keep the others of its connection waiting.
+                // What handlers may do at one go is the connection's budget; those that come when
+                // it is used up begin in tasks of their own.
                 let mut cx = Context::from_waker(Waker::noop());
-                let polled = std::pin::pin!(tokio::task::unconstrained(answering)).poll(&mut cx);
-                polled.is_ready()
+                has_budget_remaining() && answering.poll(&mut cx).is_ready()
             }
         };
         if is_done {
