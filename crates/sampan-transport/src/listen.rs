@@ -59,6 +59,8 @@ pub struct ListenError {
 #[derive(Debug)]
 enum ListeningSocket {
     Tcp(TcpListener),
+    /// Bound by somebody else: connections that came before it was set up have not taken that over.
+    Given(TcpListener, Box<ListenSettings>),
     Unix {
         socket: UnixListener,
         _file: SocketFile,
@@ -121,7 +123,8 @@ impl Listener {
     ) -> Result<Self, io::Error> {
         bind::set_up(socket2::SockRef::from(&socket), settings)?;
         let address = Address::Tcp(socket.local_addr()?);
-        let socket = ListeningSocket::Tcp(TcpListener::from_std(socket)?);
+        let socket = TcpListener::from_std(socket)?;
+        let socket = ListeningSocket::Given(socket, Box::new(settings.clone()));
         Ok(Self { socket, address })
     }
 
@@ -147,6 +150,13 @@ impl ListeningSocket {
     async fn accept(&self) -> io::Result<Stream> {
         match self {
             Self::Tcp(socket) => Ok(Stream::Tcp(socket.accept().await?.0)),
+            Self::Given(socket, settings) => {
+                let (stream, _) = socket.accept().await?;
+                if let Err(error) = bind::set_up((&stream).into(), settings) {
+                    tracing::debug!(%error, "a connection could not be set up");
+                }
+                Ok(Stream::Tcp(stream))
+            }
             Self::Unix { socket, .. } => Ok(Stream::Unix(socket.accept().await?.0)),
         }
     }
@@ -352,15 +362,25 @@ mod tests {
             panic!("bound to TCP");
         };
         let client = TcpStream::connect(address).await.unwrap();
-        let socket = tokio::spawn(async move { listener.accept().await })
-            .await
-            .unwrap();
-        let Stream::Tcp(io) = socket.stream() else {
-            panic!("accepted over TCP");
-        };
-        assert!(io.nodelay().unwrap());
+        let socket = listener.accept().await;
+        assert!(is_nodelay(&socket));
         let remote = Address::Tcp(client.local_addr().unwrap());
         assert_eq!(socket.peer().remote_address(), Some(&remote));
+    }
+
+    #[tokio::test]
+    async fn so_do_those_that_had_connected_before_their_listener_was_taken_over() {
+        let given = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let _client = std::net::TcpStream::connect(given.local_addr().unwrap()).unwrap();
+        let listener = Listener::from_std(given, &ListenSettings::default()).unwrap();
+        assert!(is_nodelay(&listener.accept().await));
+    }
+
+    fn is_nodelay(socket: &Socket) -> bool {
+        match socket.stream() {
+            Stream::Tcp(io) => io.nodelay().unwrap(),
+            Stream::Unix(_) => panic!("accepted over TCP"),
+        }
     }
 
     #[tokio::test]
