@@ -17,13 +17,13 @@ use base64::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Full};
+
 use pin_project_lite::pin_project;
 use sampan_middleware::Body;
 use sampan_transport::{BodyError, Incoming};
 use std::{
     any::Any,
-    convert::Infallible,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -70,9 +70,6 @@ pin_project! {
     }
 }
 
-/// A request that has arrived whole.
-struct WholeRequest(Bytes);
-
 static STATUS: HeaderName = Status::GRPC_STATUS;
 
 /// How tonic's own message limits begin their status, percent-encoded as on the wire.
@@ -99,7 +96,7 @@ impl<S: Service<Request<TonicBody>> + Clone> TonicSeam<S> {
             return refused;
         }
         let request = request.map(|mut inner| match inner.take_all() {
-            Some(whole) => TonicBody::new(WholeRequest(whole)),
+            Some(whole) => TonicBody::new(Full::new(whole)),
             None => TonicBody::new(RequestBody { inner }),
         });
         match &self.inner {
@@ -252,29 +249,6 @@ impl<B: Arriving> HttpBody for RequestBody<B> {
 
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
-    }
-}
-
-// === impl WholeRequest ===
-
-impl HttpBody for WholeRequest {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let data = std::mem::take(&mut self.0);
-        Poll::Ready((!data.is_empty()).then(|| Ok(Frame::data(data))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.0.len() as u64)
     }
 }
 

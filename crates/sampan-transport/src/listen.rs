@@ -121,7 +121,7 @@ impl Listener {
         socket: std::net::TcpListener,
         settings: &ListenSettings,
     ) -> Result<Self, io::Error> {
-        bind::set_up(socket2::SockRef::from(&socket), settings)?;
+        bind::set_up(&socket2::SockRef::from(&socket), settings)?;
         let address = Address::Tcp(socket.local_addr()?);
         let socket = TcpListener::from_std(socket)?;
         let socket = ListeningSocket::Given(socket, Box::new(settings.clone()));
@@ -152,7 +152,7 @@ impl ListeningSocket {
             Self::Tcp(socket) => Ok(Stream::Tcp(socket.accept().await?.0)),
             Self::Given(socket, settings) => {
                 let (stream, _) = socket.accept().await?;
-                if let Err(error) = bind::set_up((&stream).into(), settings) {
+                if let Err(error) = bind::set_up(&(&stream).into(), settings) {
                     tracing::debug!(%error, "a connection could not be set up");
                 }
                 Ok(Stream::Tcp(stream))

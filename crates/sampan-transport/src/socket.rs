@@ -34,20 +34,36 @@ impl Default for TcpSettings {
 
 impl TcpSettings {
     pub(crate) fn apply(&self, stream: &tokio::net::TcpStream) -> io::Result<()> {
-        stream.set_nodelay(self.nodelay)?;
-        let socket = socket2::SockRef::from(stream);
-        if let Some(keepalive) = self.keepalive {
-            let mut probes = socket2::TcpKeepalive::new().with_time(keepalive.after);
-            if let Some(interval) = keepalive.interval {
-                probes = probes.with_interval(interval);
-            }
-            if let Some(count) = keepalive.probes {
-                probes = probes.with_retries(count);
-            }
-            socket.set_tcp_keepalive(&probes)?;
-        }
-        #[cfg(target_os = "linux")]
-        socket.set_tcp_user_timeout(self.user_timeout)?;
-        Ok(())
+        set_tcp_options(
+            &socket2::SockRef::from(stream),
+            self.nodelay,
+            self.keepalive,
+            self.user_timeout,
+        )
     }
+}
+
+/// Sets what both sides set on their sockets.
+pub(crate) fn set_tcp_options(
+    socket: &socket2::Socket,
+    nodelay: bool,
+    keepalive: Option<TcpKeepalive>,
+    user_timeout: Option<Duration>,
+) -> io::Result<()> {
+    socket.set_tcp_nodelay(nodelay)?;
+    if let Some(keepalive) = keepalive {
+        let mut probes = socket2::TcpKeepalive::new().with_time(keepalive.after);
+        if let Some(interval) = keepalive.interval {
+            probes = probes.with_interval(interval);
+        }
+        if let Some(count) = keepalive.probes {
+            probes = probes.with_retries(count);
+        }
+        socket.set_tcp_keepalive(&probes)?;
+    }
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(user_timeout)?;
+    #[cfg(not(target_os = "linux"))]
+    let _ = user_timeout;
+    Ok(())
 }

@@ -3,7 +3,7 @@
 use super::{
     direct::{Direct, hand_over, is_channel},
     edges,
-    encode::{EncodedStream, Whole, encode},
+    encode::{EncodedStream, encode},
 };
 use crate::Body;
 use answer::{one_answer, stream_answer, whole_answer};
@@ -14,6 +14,7 @@ use http::{
     header::{CONTENT_TYPE, TE},
     uri::PathAndQuery,
 };
+use http_body_util::Full;
 use prost::Message;
 use sampan_wire::policy::{CallFacts, Method};
 use std::{any::TypeId, fmt, future::poll_fn, sync::OnceLock};
@@ -299,7 +300,7 @@ where
             let direct = self.direct(rpc, Some(message));
             return Ok(self.call_directly(direct, metadata, extensions, TonicBody::empty()));
         }
-        let body = TonicBody::new(Whole(message));
+        let body = TonicBody::new(Full::new(message));
         let request = self.prepare(metadata, extensions, body, rpc);
         Ok(self.inner.call(request))
     }

@@ -7,7 +7,7 @@ use super::{
 use crate::{compression::takes_mark, status_trailers::trailers};
 use bytes::{BufMut, Bytes};
 use futures_util::Stream;
-use http_body::{Frame, SizeHint};
+use http_body::Frame;
 use pin_project_lite::pin_project;
 use prost::Message;
 use sampan_wire::{
@@ -15,7 +15,6 @@ use sampan_wire::{
     frame::{PREFIX_LEN, encode_prefix},
 };
 use std::{
-    convert::Infallible,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -23,10 +22,6 @@ use tonic::{Code, Status};
 
 /// Ready messages are put together up to this many bytes.
 const BATCH_BYTES: usize = 64 << 10;
-
-/// A request of one message, encoded.
-#[derive(Debug)]
-pub(super) struct Whole(pub(super) Bytes);
 
 pin_project! {
     /// The messages of a stream as a body.
@@ -72,29 +67,6 @@ fn prefix(len: usize, limit: usize) -> Result<[u8; PREFIX_LEN], Status> {
     match u32::try_from(len) {
         Ok(short) if len <= limit => Ok(encode_prefix(false, short)),
         _ => Err(too_large(len, limit.min(u32::MAX as usize))),
-    }
-}
-
-// === impl Whole ===
-
-impl http_body::Body for Whole {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let data = std::mem::take(&mut self.0);
-        Poll::Ready((!data.is_empty()).then(|| Ok(Frame::data(data))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.0.len() as u64)
     }
 }
 

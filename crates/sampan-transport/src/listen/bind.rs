@@ -1,6 +1,7 @@
 //! Sets up listening sockets. What is set on them holds for the connections they accept.
 
 use super::ListenSettings;
+use crate::socket;
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 use std::{
     io,
@@ -19,30 +20,21 @@ pub(super) fn tcp(address: SocketAddr, settings: &ListenSettings) -> io::Result<
     socket.set_reuse_address(true)?;
     #[cfg(target_os = "linux")]
     socket.set_reuse_port(settings.reuse_port)?;
-    set_up((&socket).into(), settings)?;
+    set_up(&SockRef::from(&socket), settings)?;
     socket.bind(&address.into())?;
     socket.listen(settings.backlog.into())?;
     TcpListener::from_std(socket.into())
 }
 
 /// What accepted connections take over.
-#[allow(clippy::needless_pass_by_value, reason = "a SockRef is a reference")]
-pub(super) fn set_up(socket: SockRef<'_>, settings: &ListenSettings) -> io::Result<()> {
+pub(super) fn set_up(socket: &SockRef<'_>, settings: &ListenSettings) -> io::Result<()> {
     socket.set_nonblocking(true)?;
-    socket.set_tcp_nodelay(settings.nodelay)?;
-    if let Some(keepalive) = settings.keepalive {
-        let mut probes = socket2::TcpKeepalive::new().with_time(keepalive.after);
-        if let Some(interval) = keepalive.interval {
-            probes = probes.with_interval(interval);
-        }
-        if let Some(count) = keepalive.probes {
-            probes = probes.with_retries(count);
-        }
-        socket.set_tcp_keepalive(&probes)?;
-    }
-    #[cfg(target_os = "linux")]
-    socket.set_tcp_user_timeout(settings.user_timeout)?;
-    Ok(())
+    socket::set_tcp_options(
+        socket,
+        settings.nodelay,
+        settings.keepalive,
+        settings.user_timeout,
+    )
 }
 
 pub(super) fn unix(path: &Path, settings: &ListenSettings) -> io::Result<UnixListener> {
