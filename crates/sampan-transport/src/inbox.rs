@@ -174,6 +174,13 @@ impl Inbox {
         Some((bytes, room))
     }
 
+    /// Whether the message that is coming is one whose likes pay to be lent.
+    pub(crate) fn is_long(&self) -> bool {
+        self.partial()
+            .and_then(|partial| partial.len)
+            .is_some_and(|len| len >= 2 * WORTH_LENDING)
+    }
+
     /// Takes back what was [lent](Self::lend). Whether the message is whole.
     pub(crate) fn take_back(&mut self, bytes: BytesMut) -> bool {
         // Gone: the stream was closed or failed meanwhile.
@@ -356,6 +363,7 @@ mod tests {
         assert!(inbox.lend(usize::MAX).is_none(), "nothing has begun");
         inbox.push(bytes.slice(..100), &budget);
         assert!(inbox.lend(WORTH_LENDING - 1).is_none(), "it is too little");
+        assert!(inbox.is_long(), "the next one may be worth it");
         let mut at = 100;
         for most in [WORTH_LENDING, usize::MAX] {
             let (mut lent, room) = inbox.lend(most).unwrap();

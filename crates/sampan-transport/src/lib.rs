@@ -22,6 +22,7 @@ pub mod rt;
 mod serve;
 mod socket;
 mod tls;
+pub mod trial;
 mod tunnel;
 
 pub use address::{Address, InvalidAddress};

@@ -23,6 +23,13 @@ use tonic::{Code, Status};
 /// Ready messages are put together up to this many bytes.
 const BATCH_BYTES: usize = 64 << 10;
 
+/// A stream that pauses after so many messages in a row has likely only let others have a turn, as
+/// those of `tokio_stream::iter` do. It is asked once more, so often for one batch and as long as
+/// there is less of it than this.
+const MANY: u32 = 16;
+const MAX_PAUSES: u32 = 32;
+const LITTLE: usize = 28 << 10;
+
 pin_project! {
     /// The messages of a stream as a body.
     pub(super) struct EncodedStream<S> {
@@ -109,12 +116,20 @@ where
         if let Some(piece) = this.batch.pop_cut() {
             return Poll::Ready(Some(Ok(Frame::data(piece))));
         }
+        let (mut in_a_row, mut pauses) = (0, 0);
         // Has an end: a stream that is always ready fills the batch.
         while matches!(this.progress, Progress::Open) && this.batch.len() < BATCH_BYTES {
             let ended = match this.messages.as_mut().poll_next(cx) {
                 Poll::Pending if this.batch.is_empty() => return Poll::Pending,
+                Poll::Pending
+                    if in_a_row >= MANY && pauses < MAX_PAUSES && this.batch.len() < LITTLE =>
+                {
+                    (in_a_row, pauses) = (0, pauses + 1);
+                    continue;
+                }
                 Poll::Pending => break,
                 Poll::Ready(Some(message)) => {
+                    in_a_row += 1;
                     let flags = if takes_mark() { LEAVE_PLAIN } else { 0 };
                     let append = |message| append(this.batch, &message, flags, *this.limit);
                     match message.and_then(append) {
@@ -213,6 +228,22 @@ mod tests {
             all.extend_from_slice(&data);
         }
         assert_eq!(all, frames(&lens));
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_lets_others_have_a_turn_still_fills_its_batch() {
+        let mut polls = 0;
+        let messages = stream::poll_fn(move |cx| {
+            polls += 1;
+            if polls % 33 == 0 {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            Poll::Ready((polls < 330).then(|| Ok(vec![7u8; 1])))
+        });
+        let mut body = Box::pin(EncodedStream::of_request(messages, usize::MAX));
+        let data = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert_eq!(data, frames(&[1; 320]));
     }
 
     #[tokio::test]

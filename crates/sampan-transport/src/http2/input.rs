@@ -15,9 +15,9 @@ use tokio_util::io::poll_read_buf;
 #[derive(Debug, Default)]
 pub(crate) struct Input {
     pub(crate) bytes: BytesMut,
-    /// A long message has come: what follows is likely another one, of which only the beginning is
-    /// read here.
-    is_bulk: bool,
+    /// What the next read takes at most. When a long message has come, what follows is likely another
+    /// one, of which only the beginning is read here.
+    most: Option<usize>,
 }
 
 /// What is read after a long message, to see what comes next.
@@ -27,10 +27,7 @@ const AFTER_BULK: usize = 4 << 10;
 
 impl Input {
     pub(crate) fn new(bytes: BytesMut) -> Self {
-        Self {
-            bytes,
-            is_bulk: false,
-        }
+        Self { bytes, most: None }
     }
 
     /// Reads once, and says how much: nothing is the end.
@@ -50,11 +47,7 @@ impl Input {
             let missing = shared.lock().engine.missing(&self.bytes);
             self.bytes.reserve(missing.max(buffers::READ_BYTES / 2));
         }
-        let most = if std::mem::take(&mut self.is_bulk) {
-            AFTER_BULK
-        } else {
-            usize::MAX
-        };
+        let most = self.most.take().unwrap_or(usize::MAX);
         poll_read_buf(Pin::new(io), cx, &mut (&mut self.bytes).limit(most))
     }
 
@@ -68,7 +61,13 @@ impl Input {
     ) -> Option<Poll<io::Result<usize>>> {
         let mut state = shared.lock();
         let (key, left) = state.engine.arriving()?;
-        let (mut message, room) = state.engine.user_mut(key)?.inbox.lend(left)?;
+        let inbox = &mut state.engine.user_mut(key)?.inbox;
+        let Some((mut message, room)) = inbox.lend(left) else {
+            if inbox.is_long() {
+                self.most = Some(left + AFTER_BULK);
+            }
+            return None;
+        };
         drop(state);
         let read = poll_read_buf(Pin::new(io), cx, &mut (&mut message).limit(room));
         let len = match read {
@@ -77,7 +76,7 @@ impl Input {
         };
         shared.lock().take_back(key, message, len, wakes);
         wakes.wake();
-        self.is_bulk = true;
+        self.most = Some(AFTER_BULK);
         Some(read)
     }
 

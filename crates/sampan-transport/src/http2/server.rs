@@ -4,11 +4,13 @@ mod alarms;
 mod answer;
 mod dispatch;
 mod last_words;
+mod parked;
 mod spare;
 
 use self::{
     alarms::{Alarm, Alarms},
     answer::Place,
+    parked::Parked,
     spare::Fresh,
 };
 use super::{
@@ -26,7 +28,7 @@ use bytes::BytesMut;
 use futures_util::future::BoxFuture;
 use http::Request;
 use pin_project_lite::pin_project;
-use sampan_h2::{ConnectionError, Event, Role, Settings};
+use sampan_h2::{ConnectionError, Event, HIGH_WATER, Role, Settings};
 use std::{
     io,
     pin::Pin,
@@ -53,8 +55,9 @@ struct Server<IO, S, F, B> {
     fresh: Fresh,
     /// What the thread lends is here.
     has_spare: bool,
-    /// A box for the next handler: one that answers at once leaves it behind.
-    spare: Option<Place<F, B>>,
+    /// Boxes for the next handlers: one that needs no task leaves its own behind.
+    spare: Vec<Place<F, B>>,
+    parked: Parked<F, B>,
     wakes: Wakes,
     calls: usize,
     watchdog: Watchdog,
@@ -210,7 +213,8 @@ where
             peer,
             fresh: Fresh::new(),
             has_spare: false,
-            spare: None,
+            spare: Vec::new(),
+            parked: Parked::default(),
             wakes: Wakes::default(),
             calls: 0,
             watchdog,
@@ -388,7 +392,8 @@ where
         state.trim();
         drop(state);
         self.rested_at = self.calls;
-        self.spare = None;
+        self.spare = Vec::new();
+        self.parked.rest();
         self.wakes = Wakes::default();
     }
 
@@ -402,6 +407,7 @@ where
             let mut batch = state.take_batch();
             state.wake_drained(&mut self.wakes);
             drop(state);
+            let others_go_on = !self.wakes.is_empty();
             self.wakes.wake();
             let before = batch.len();
             let written = poll_write_out(&mut self.io, &mut batch, cx);
@@ -416,8 +422,14 @@ where
                 state.handover.is_blocked_now();
                 break;
             }
-            let has_more = !state.engine.output().is_empty();
-            goes_on = state.handover.wrote(has_more);
+            let left = state.engine.output().len();
+            let may_wait = others_go_on && (1..HIGH_WATER).contains(&left);
+            goes_on = state.handover.wrote(left > 0 && !may_wait);
+            if may_wait {
+                // It leaves together with what those have to say who have a turn now.
+                state.handover.driver_will_come();
+                cx.waker().wake_by_ref();
+            }
         }
         let is_stalled = state.handover.is_blocked() || state.engine.is_shut();
         drop(state);
@@ -461,6 +473,13 @@ where
                     return Some(Ended::Closed(ServeError::Stalled(waits)));
                 }
                 Alarm::Rest => self.on_rest(),
+                Alarm::Parked => {
+                    let (overdue, next) = self.parked.overdue(now);
+                    for waiting in overdue {
+                        self.spawn(waiting.key, waiting.place);
+                    }
+                    self.alarms.set(Alarm::Parked, next);
+                }
                 Alarm::Goaway => self.shared.lock().engine.finish_goaway(),
                 Alarm::Age => {
                     self.begin_drain("max_age");

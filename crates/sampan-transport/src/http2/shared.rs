@@ -358,6 +358,10 @@ impl Wakes {
         self.0.extend(waker);
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(crate) fn wake(&mut self) {
         for waker in self.0.drain(..) {
             waker.wake();
