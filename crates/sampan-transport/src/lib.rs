@@ -16,6 +16,7 @@ mod inbox;
 mod incoming;
 mod listen;
 mod local;
+mod overlap;
 mod peer;
 mod preface;
 pub mod rt;

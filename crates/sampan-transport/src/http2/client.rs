@@ -12,6 +12,7 @@ use crate::{
     budget::MemoryBudget,
     connection::{CallError, CallHead, NotStarted, Payload, WhyNot},
     inbox::{End, Failure},
+    overlap,
 };
 use bytes::Bytes;
 use http::{HeaderName, Method};
@@ -385,6 +386,7 @@ impl Driver {
         let shared = Arc::clone(&self.shared);
         let now = Instant::now().into_std();
         let mut state = shared.lock();
+        let is_much = state.engine.open_streams() >= overlap::MUCH;
         let result = loop {
             match state.engine.receive(&mut self.input.bytes, now) {
                 Ok(Some(event)) => self.on_event(&mut state, event, now),
@@ -398,6 +400,9 @@ impl Driver {
         state.wake_drained(&mut self.wakes);
         state.notice_room(&shared);
         drop(state);
+        if is_much {
+            overlap::look(now);
+        }
         self.wakes.wake();
         result
     }

@@ -8,10 +8,11 @@ use crate::{
     TransportError,
     budget::MemoryBudget,
     inbox::{End, Failure, Inbox, Wish},
+    overlap,
 };
 use bytes::{Bytes, BytesMut};
 use futures_util::task::AtomicWaker;
-use sampan_h2::{Connection, Key, Output, Reason, ResponseHead, Role, Settings};
+use sampan_h2::{Connection, HIGH_WATER, Key, Output, Reason, ResponseHead, Role, Settings};
 use std::{
     fmt,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -76,8 +77,8 @@ pub(crate) struct Wakes(Vec<Waker>);
 /// A caller that finds so many streams open writes by itself; with more the driver writes for all.
 const ALONE: usize = 1;
 
-/// So many requests, or so many bytes of them, do not wait for the driver: the peer works on them
-/// meanwhile.
+/// So many requests, or so many bytes of them, do not wait for the driver where the peer works on
+/// them meanwhile.
 const MANY: u32 = 32;
 const MUCH: usize = 16 << 10;
 
@@ -123,7 +124,9 @@ impl Shared {
         }
         let is_alone = state.engine.open_streams() <= ALONE;
         state.appended += 1;
-        let is_much = state.appended >= MANY || state.engine.output().len() >= MUCH;
+        let len = state.engine.output().len();
+        let is_much = state.appended >= MANY || len >= MUCH;
+        let is_much = is_much && (len >= HIGH_WATER || overlap::pays());
         let may_write = self.writer.is_shared() && (is_alone || is_much);
         match state.handover.appended(may_write) {
             Step::Nothing => return,

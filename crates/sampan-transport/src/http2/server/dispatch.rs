@@ -9,6 +9,7 @@ use super::{
 use crate::{
     Incoming, clock,
     http2::stream::StreamBody,
+    overlap,
     serve::ResponseBody,
     trial::{self, Tried},
 };
@@ -23,7 +24,7 @@ use tokio::{
 use tower_service::Service;
 
 /// Answers that are ready wait so long for those of requests that came with them: less where much
-/// is left to do, because the client works on the first ones meanwhile.
+/// is left to do and the client works on the first ones meanwhile.
 const HELD: Duration = Duration::from_micros(50);
 const MAX_HELD: Duration = Duration::from_micros(200);
 
@@ -56,6 +57,9 @@ where
         };
         let mut begun = clock::recent();
         let mut left = stirred.len() + self.fresh.len();
+        if left >= overlap::MUCH {
+            overlap::look(begun.into_std());
+        }
         for waiting in stirred {
             self.go_on(waiting);
             left -= 1;
@@ -108,7 +112,11 @@ where
         }
         let held = self.shared.lock().engine.output().len();
         // A handler that answered has looked at the clock.
-        let most = if left >= MUCH_LEFT { HELD } else { MAX_HELD };
+        let most = if left >= MUCH_LEFT && overlap::pays() {
+            HELD
+        } else {
+            MAX_HELD
+        };
         if held >= HIGH_WATER || clock::recent() - *begun >= most {
             self.write(cx)?;
             // Writing takes its own time.
