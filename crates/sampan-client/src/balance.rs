@@ -42,7 +42,7 @@ pub use prequal::{Prequal, Reports};
 pub use rand::RngCore;
 pub use random::Random;
 pub use replica::{Learns, Outcome, Replica, Verdict};
-pub use report::WeightSettings;
+pub use report::{UtilizationMetric, WeightSettings};
 pub use ring_hash::RingHash;
 pub use round_robin::RoundRobin;
 pub use sampan_wire::orca::LoadReport;

@@ -75,6 +75,7 @@ impl Channel {
     /// your own, `dns://10.0.0.2:53/host:port`); `static:///a:1,b:2`
     /// several places; `ipv4:`, `ipv6:` and `unix:PATH` addresses; `dns:///_grpc._tcp.name` what
     /// SRV records name; `local:///pkg.Service` the servers on this host that have a service;
+    /// `k8s:///service.namespace:port` the endpoints of a Kubernetes Service, with the cargo feature `k8s`;
     /// `http://` and `https://` what tonic means by them; other schemes what is
     /// [registered](crate::resolve) for them.
     ///

@@ -43,6 +43,8 @@
 mod address;
 mod dns;
 mod fixed;
+#[cfg(feature = "k8s")]
+mod k8s;
 mod local;
 mod registry;
 
@@ -54,6 +56,8 @@ pub use sampan_wire::service_config::ServiceConfig;
 pub(crate) use address::{Attributes, Traits};
 pub(crate) use dns::{Dns, Kind, Question};
 pub(crate) use fixed::Fixed;
+#[cfg(feature = "k8s")]
+pub(crate) use k8s::{Kubernetes, Port, Service};
 pub(crate) use local::Local;
 pub(crate) use registry::{MakeResolver, Registry, check as check_scheme};
 
@@ -158,10 +162,12 @@ impl ResolveError {
         }
     }
 
-    pub(crate) const fn hint(&self) -> &'static str {
+    pub(crate) fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::NoAddress { .. } => "is the name right, and does its service run?",
-            Self::Failed { .. } => "does the name server answer?",
+            Self::NoAddress { .. } => Some("is the name right, and does its service run?"),
+            #[cfg(feature = "k8s")]
+            Self::Failed { source, .. } if k8s::is_own(source.as_ref()) => None,
+            Self::Failed { .. } => Some("does the name server answer?"),
         }
     }
 }
@@ -217,6 +223,8 @@ impl Resolver {
                 let local = Local::new(service, dir);
                 Arc::new(local.ok_or("no service is called so")?)
             }
+            #[cfg(feature = "k8s")]
+            Place::Kubernetes(service, port) => Arc::new(Kubernetes::new(service, port)),
             Place::Other(name) => match registry.find(name.scheme()) {
                 Some(make) => make(&name)?,
                 None => return Err(format!("nobody resolves \"{name}\"").into()),

@@ -26,6 +26,8 @@ pub(crate) struct RouteSettings<'a> {
     pub(crate) connect: ConnectSettings,
     pub(crate) connector: Connector,
     pub(crate) local: LocalUse,
+    /// Whatever its addresses look like, it is near.
+    pub(crate) is_in_cluster: bool,
 }
 
 /// What is said of the sockets that servers on the same host have.
@@ -84,6 +86,7 @@ impl RouteSettings<'_> {
             connector: self.connector,
             local,
             tunnel: None,
+            is_in_cluster: self.is_in_cluster,
         })
     }
 }

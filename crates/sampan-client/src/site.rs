@@ -42,6 +42,8 @@ pub(crate) struct Route {
     pub(crate) local: Option<LocalDir>,
     /// Its addresses are those of an HTTP proxy, which is asked for this.
     pub(crate) tunnel: Option<Tunnel>,
+    /// Whatever its addresses look like, it is near.
+    pub(crate) is_in_cluster: bool,
 }
 
 /// A connection that was opened.
@@ -150,8 +152,11 @@ impl Site {
         self.nearness() == Nearness::Host
     }
 
-    /// Whether it lies on this host or in a private network.
+    /// Whether it lies on this host, in its cluster or in a private network.
     pub(crate) fn is_near(&self) -> bool {
+        if self.route.is_in_cluster {
+            return true;
+        }
         match &self.address {
             Address::Unix(_) => true,
             Address::Tcp(address) => match address.ip().to_canonical() {
@@ -194,6 +199,7 @@ impl Route {
             connector: Connector::Sockets,
             local: None,
             tunnel: Some(tunnel),
+            is_in_cluster: self.is_in_cluster,
         }
     }
 }
@@ -244,6 +250,7 @@ mod tests {
             connector: Connector::Sockets,
             local: None,
             tunnel: None,
+            is_in_cluster: false,
         });
         let is_near = |text: &str| {
             Site {

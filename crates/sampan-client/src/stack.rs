@@ -150,7 +150,7 @@ impl Stack {
             policies,
             told,
             gate: Gate::new(&settings.gate, Instant::now()).map(Box::new),
-            cache: Cache::new(settings.cache_bytes),
+            cache: Cache::new(settings.cache_bytes, metrics.map(|all| &all.cache)),
             around: settings.around.some(),
             budget: Mutex::new(RetryBudget::new(Default::default(), Instant::now())),
             shrinkage: Arc::default(),

@@ -10,11 +10,14 @@
 //! | `unix:run/orders.sock`, `unix:///run/orders.sock` | a Unix socket |
 //! | `local:///pkg.Service` | the servers on this host that have the service |
 //! | `http://orders:50051`, `https://orders` | as `dns:`, without and with TLS; port 80 or 443 |
+//! | `k8s:///orders.shop:grpc` | the endpoints of a Kubernetes Service, with the cargo feature `k8s` |
 //! | `scheme:…` | what was registered for it ([`resolve`](crate::resolve)) |
 //!
 //! Source: gRPC "Name Resolution".
 
 use crate::resolve::{Kind, Registry, TargetName};
+#[cfg(feature = "k8s")]
+use crate::resolve::{Port, Service};
 use http::uri::Authority;
 use sampan_transport::Address;
 use sampan_wire::suggest;
@@ -45,6 +48,9 @@ pub(crate) enum Place {
     },
     /// Stands for the servers on this host that have this service.
     Local(String),
+    /// Stands for the endpoints of a service of Kubernetes.
+    #[cfg(feature = "k8s")]
+    Kubernetes(Service, Port),
     /// Stands for what a resolver finds that is not built in.
     Other(TargetName),
 }
@@ -72,7 +78,9 @@ const SCHEMES: [&str; 8] = [
     "dns", "local", "static", "ipv4", "ipv6", "unix", "http", "https",
 ];
 /// Schemes that others have and this version has not.
-const FOREIGN: [&str; 4] = ["xds", "k8s", "unix-abstract", "vsock"];
+const FOREIGN: [&str; 3] = ["xds", "unix-abstract", "vsock"];
+/// A scheme that needs a cargo feature.
+const K8S: &str = "k8s";
 
 // === impl Target ===
 
@@ -135,6 +143,11 @@ impl Target {
                 })?
             }
             "unix" => vec![read_unix(rest)?],
+            #[cfg(feature = "k8s")]
+            K8S => {
+                let (service, port) = Service::read(rest)?;
+                vec![Place::Kubernetes(service, port)]
+            }
             "local" => vec![read_local(after_slashes(scheme, rest)?)?],
             _ => {
                 let (said, port) = if scheme == "https" {
@@ -196,7 +209,15 @@ fn split_scheme(text: &str) -> Result<(&str, &str), String> {
     if SCHEMES.contains(&scheme) {
         return Ok((scheme, rest));
     }
-    if FOREIGN.contains(&scheme) && !rest.starts_with(|c: char| c.is_ascii_digit()) {
+    let is_port = rest.starts_with(|c: char| c.is_ascii_digit());
+    if scheme == K8S && !is_port {
+        return if cfg!(feature = "k8s") {
+            Ok((scheme, rest))
+        } else {
+            Err("\"k8s\" targets need the cargo feature \"k8s\" of sampan".to_owned())
+        };
+    }
+    if FOREIGN.contains(&scheme) && !is_port {
         return Err(format!("\"{scheme}\" targets are not supported"));
     }
     if !rest.starts_with("//") {
@@ -414,6 +435,15 @@ impl Place {
         }
     }
 
+    /// Whether its servers are near, whatever their addresses look like.
+    pub(crate) const fn is_in_cluster(&self) -> bool {
+        #[cfg(feature = "k8s")]
+        if matches!(self, Self::Kubernetes(..)) {
+            return true;
+        }
+        false
+    }
+
     fn authority(&self) -> String {
         match self {
             Self::Address(Address::Tcp(address)) => address.to_string(),
@@ -428,6 +458,10 @@ impl Place {
             }
             Self::Name { host, port, .. } => format!("{host}:{port}"),
             Self::Local(service) => service.clone(),
+            #[cfg(feature = "k8s")]
+            Self::Kubernetes(service, Port::Number(port)) => format!("{service}:{port}"),
+            #[cfg(feature = "k8s")]
+            Self::Kubernetes(service, Port::Name(_)) => service.to_string(),
             Self::Other(name) => authority_of(name).to_string(),
         }
     }
@@ -538,6 +572,10 @@ mod tests {
             ("dsn:///orders:1", "did you mean \"dns:\"?"),
             ("htpps://orders", "did you mean \"https:\"?"),
             ("_grpc._tcp.orders:1", "SRV records name their own"),
+            #[cfg(not(feature = "k8s"))]
+            ("k8s:///orders.a:1", "need the cargo feature \"k8s\""),
+            #[cfg(feature = "k8s")]
+            ("k8s:///orders.a", "write \"k8s:///orders.a:grpc\""),
             ("xds:///orders", "\"xds\" targets are not supported"),
             ("orders:http", "\"http\" is no port"),
             ("orders:70000", "\"70000\" is no port"),

@@ -1,4 +1,4 @@
-//! Counts a server's calls and how long they took, by method and status; those of channels are in
+//! Counts a server's calls, how long they took and what they weighed, by method and status; those of channels are in
 //! [`client`].
 //!
 //! Why the table: labels come from callers, and a caller may name any method. Methods are known
@@ -8,16 +8,20 @@
 
 pub mod client;
 mod histogram;
+mod message_bytes;
 mod method;
+
+pub use message_bytes::ReceivedStream;
 
 use crate::{Ended, NameMap, OnEnd};
 use arc_swap::ArcSwap;
 use http::{HeaderMap, HeaderName, StatusCode, uri::PathAndQuery};
+use message_bytes::MessageBytes;
 use method::Method;
 use prometheus_client::{collector::Collector, encoding::DescriptorEncoder, registry::Registry};
 use std::sync::{
     Arc,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 use tokio::time::Instant;
 use tonic::{Code, Status};
@@ -31,6 +35,10 @@ pub struct ServerMetrics(Arc<Shared>);
 pub struct Call {
     method: Named,
     started: Instant,
+    sent: MessageBytes,
+    received: MessageBytes,
+    /// Its request is a stream, of which so much has come.
+    stream: Option<Arc<AtomicU64>>,
 }
 
 /// What is counted of one method.
@@ -106,10 +114,7 @@ impl ServerMetrics {
             }
             (None, None) => Named::counted(Arc::clone(&self.0.other)),
         };
-        Call {
-            method,
-            started: now,
-        }
+        Call::new(method, now)
     }
 
     /// The method that a path names, when it is known as one.
@@ -161,10 +166,7 @@ impl MethodMetrics {
     /// As [`ServerMetrics::start`], of this method.
     #[must_use]
     pub fn start(&self, now: Instant) -> Call {
-        Call {
-            method: Named::counted(Arc::clone(&self.0)),
-            started: now,
-        }
+        Call::new(Named::counted(Arc::clone(&self.0)), now)
     }
 }
 
@@ -193,6 +195,33 @@ impl Named {
 // === impl Call ===
 
 impl Call {
+    const fn new(method: Named, started: Instant) -> Self {
+        Self {
+            method,
+            started,
+            sent: MessageBytes::new(),
+            received: MessageBytes::new(),
+            stream: None,
+        }
+    }
+
+    /// Its request has come whole: the messages with their prefixes.
+    pub fn received(&mut self, whole: &[u8]) {
+        self.received.add(whole);
+    }
+
+    /// Its request is a stream, which is told as it comes.
+    pub fn receives_stream(&mut self) -> ReceivedStream {
+        let (stream, told) = ReceivedStream::new();
+        self.stream = Some(told);
+        stream
+    }
+
+    /// So much of its answer leaves: messages with their prefixes, or pieces of them.
+    pub fn sent(&mut self, data: &[u8]) {
+        self.sent.add(data);
+    }
+
     /// The answer's head is there. Only a handler answers with messages to come: what is
     /// refused, a wrong method included, says so in the head.
     pub fn answered(&mut self, status: StatusCode, headers: &HeaderMap) {
@@ -209,7 +238,12 @@ impl Call {
     pub fn end(&mut self, code: Code, now: Instant) {
         let method = std::mem::replace(&mut self.method, Named::Ended);
         if let Named::Counted(method) = method.settle(false) {
-            method.end(code, now.saturating_duration_since(self.started));
+            let took = now.saturating_duration_since(self.started);
+            let received = match &self.stream {
+                Some(told) => told.load(Ordering::Relaxed),
+                None => self.received.bytes(),
+            };
+            method.end(code, took, self.sent.bytes(), received);
         }
     }
 }
@@ -257,6 +291,9 @@ mod tests {
             let code = refused.as_ref().map_or(Code::Ok, Status::code);
             let head = refused.map(Status::into_http::<()>).unwrap_or_default();
             call.answered(head.status(), head.headers());
+            call.received(&[0, 0, 0, 0, 2, 1, 1]);
+            call.sent(&[0, 0, 0, 0, 3, 1]);
+            call.sent(&[1, 1, 0, 0, 0, 0, 0]);
             call.on_end(Ended::Status(code));
             assert_eq!(self.metrics.open_calls(), 0);
         }
@@ -279,6 +316,8 @@ mod tests {
             r#"grpc_server_calls_in_flight{grpc_method="a.B/Known"} 0"#,
             r#"grpc_server_call_duration_seconds_count{grpc_method="a.B/Known",grpc_status="OK"} 1"#,
             r#"grpc_server_call_duration_seconds_count{grpc_method="a.B/Known",grpc_status="NOT_FOUND"} 1"#,
+            r#"grpc_server_call_rcvd_total_compressed_message_size_bytes_sum{grpc_method="a.B/Known",grpc_status="OK"} 2.0"#,
+            r#"grpc_server_call_sent_total_compressed_message_size_bytes_sum{grpc_method="a.B/Known",grpc_status="OK"} 3.0"#,
             r#"le="0.00001""#,
             r#"le="+Inf",grpc_method="a.B/Known",grpc_status="OK"} 1"#,
         ] {

@@ -1,6 +1,6 @@
 //! The bodies of answers, as the transport wants them.
 
-use crate::{loads::CallLoad, tonic_seam::correct_code};
+use crate::{loads::CallLoad, tonic_seam::correct_code, trace::CallSpan};
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -28,6 +28,7 @@ pub(crate) struct Answer {
     body: Option<Body>,
     limit: Limit,
     counted: Option<Call>,
+    span: CallSpan,
     // Where callers are told of the load; then an answer does not leave in one piece.
     load: Option<Box<CallLoad>>,
     // A unary answer is one frame and its trailers: it never asks for the time.
@@ -52,6 +53,7 @@ impl Answer {
         body: Body,
         limit: Limit,
         counted: Option<Call>,
+        span: CallSpan,
         load: Option<Box<CallLoad>>,
         scope: CallScope,
     ) -> Self {
@@ -59,6 +61,7 @@ impl Answer {
             body: Some(body),
             limit,
             counted,
+            span,
             load,
             is_first: true,
             scope,
@@ -77,6 +80,7 @@ impl Answer {
         if let Some(mut counted) = self.counted.take() {
             counted.end(code, clock::look());
         }
+        self.span.end(code);
     }
 
     /// Ends the call's part in the load, and tells what is left.
@@ -93,7 +97,8 @@ impl Answer {
         let Some(body) = &mut self.body else {
             return Poll::Ready(None);
         };
-        let poll = || guard(|| Pin::new(body).poll_frame(cx));
+        let span = &self.span;
+        let poll = || guard(|| span.enter(|| Pin::new(body).poll_frame(cx)));
         let Some(polled) = self.scope.enter(self.limit.at(), poll) else {
             // What is left of a panicked body may panic in its drop as well.
             let body = self.body.take();
@@ -130,6 +135,9 @@ impl HttpBody for Answer {
             Some(Ok(frame)) if frame.is_data() => {
                 if let Some(load) = &mut this.load {
                     load.message();
+                }
+                if let (Some(counted), Some(data)) = (&mut this.counted, frame.data_ref()) {
+                    counted.sent(data);
                 }
                 return Poll::Ready(Some(Ok(frame)));
             }
@@ -170,6 +178,9 @@ impl ResponseBody for Answer {
             return None;
         }
         let answer = self.body.as_mut()?.take_ok()?;
+        if let Some(counted) = &mut self.counted {
+            counted.sent(&answer);
+        }
         self.end(Code::Ok);
         Some(answer)
     }

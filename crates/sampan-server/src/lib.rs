@@ -38,6 +38,7 @@ mod shed;
 mod stack;
 mod status;
 mod tonic_seam;
+mod trace;
 
 pub use bound::BoundServer;
 pub use config::{ENVIRONMENT, EnvironmentKey};

@@ -3,7 +3,7 @@
 //! From the outside in:
 //!
 //! 1. Metrics count every call, the refused and the panicked too, by the status that leaves; so
-//!    does the load that callers are told of, where they are.
+//!    does the load that callers are told of, where they are. Spans are made and end with them.
 //! 2. Errors become trailers: above all that may cut a stream.
 //! 3. The panic guard: above everything that runs code of others.
 //! 4. The deadline: above the user's layers, whose waiting counts as well.
@@ -25,6 +25,7 @@ use crate::{
     loads::{CallLoad, Loads},
     shed::Shed,
     tonic_seam::{Arriving, SeamFuture, TonicSeam},
+    trace::CallSpan,
 };
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header, uri::PathAndQuery};
@@ -78,6 +79,7 @@ pub(crate) struct Calls<S> {
 /// A call on its way.
 pub(crate) struct CallFuture<S: Service<Request<TonicBody>>> {
     counted: Option<Call>,
+    span: CallSpan,
     load: Option<Box<CallLoad>>,
     limit: Limit,
     packing: Option<Box<Packing>>,
@@ -142,7 +144,8 @@ where
 
     fn call(&mut self, mut request: Request<A>) -> CallFuture<S> {
         let now = clock::recent();
-        let counted = self.count(request.uri().path_and_query(), now);
+        let mut counted = self.count(request.uri().path_and_query(), now);
+        let span = CallSpan::of(&request);
         let mut scope = CallScope::default();
         let limit = self.deadline.limit(request.headers(), now);
         let limit = limit.and_then(|limit| {
@@ -164,7 +167,8 @@ where
                 Err(refused) => (limit, State::Refused(refused.clone())),
                 Ok(_) => {
                     scope = CallScope::new(request.headers(), limit.at());
-                    match scope.enter(limit.at(), || guard(|| self.seam.call(request))) {
+                    let seam = || guard(|| span.enter(|| self.seam.call(request, &mut counted)));
+                    match scope.enter(limit.at(), seam) {
                         Some(call) => (limit, State::Called(call)),
                         None => (limit, State::Refused(panicked())),
                     }
@@ -174,6 +178,7 @@ where
         };
         CallFuture {
             counted: Some(counted),
+            span,
             load,
             limit,
             packing: packing.ok().flatten(),
@@ -198,7 +203,8 @@ where
         let this = &mut *self;
         let response = match &mut this.state {
             State::Called(call) => {
-                let poll = || guard(|| Pin::new(call).poll(cx));
+                let span = &this.span;
+                let poll = || guard(|| span.enter(|| Pin::new(call).poll(cx)));
                 match this.scope.enter(this.limit.at(), poll) {
                     Some(Poll::Ready(response)) => response,
                     // It is polled again soon: no timer for that.
@@ -236,6 +242,7 @@ impl<S: Service<Request<TonicBody>>> CallFuture<S> {
             counted.answered(head.status, &head.headers);
         }
         let scope = std::mem::take(&mut self.scope);
+        let span = std::mem::take(&mut self.span);
         let load = self.load.take();
         if load.is_some() && head.status == StatusCode::OK {
             // The transport adds it to answers that leave in one piece alone.
@@ -247,6 +254,7 @@ impl<S: Service<Request<TonicBody>>> CallFuture<S> {
             body,
             self.limit.take(),
             counted,
+            span,
             load,
             scope,
         );

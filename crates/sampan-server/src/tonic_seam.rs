@@ -18,9 +18,11 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::{BodyExt, Full};
-
 use pin_project_lite::pin_project;
-use sampan_middleware::Body;
+use sampan_middleware::{
+    Body,
+    metrics::{Call, ReceivedStream},
+};
 use sampan_transport::{BodyError, Incoming};
 use std::{
     any::Any,
@@ -67,6 +69,7 @@ pin_project! {
     struct RequestBody<B> {
         #[pin]
         inner: B,
+        weighed: ReceivedStream,
     }
 }
 
@@ -91,13 +94,23 @@ impl<S: Clone + 'static> TonicSeam<S> {
 }
 
 impl<S: Service<Request<TonicBody>> + Clone> TonicSeam<S> {
-    pub(crate) fn call<A: Arriving>(&self, request: Request<A>) -> SeamFuture<S> {
+    pub(crate) fn call<A: Arriving>(
+        &self,
+        request: Request<A>,
+        counted: &mut Call,
+    ) -> SeamFuture<S> {
         if let Err(refused) = check(&request, self.is_strict) {
             return refused;
         }
         let request = request.map(|mut inner| match inner.take_all() {
-            Some(whole) => TonicBody::new(Full::new(whole)),
-            None => TonicBody::new(RequestBody { inner }),
+            Some(whole) => {
+                counted.received(&whole);
+                TonicBody::new(Full::new(whole))
+            }
+            None => TonicBody::new(RequestBody {
+                inner,
+                weighed: counted.receives_stream(),
+            }),
         });
         match &self.inner {
             Inner::Routes(routes) => SeamFuture::Routed(routes.route(request, true)),
@@ -240,7 +253,14 @@ impl<B: Arriving> HttpBody for RequestBody<B> {
             // Never CANCELLED: tonic reads that as the request's proper end.
             None => Status::unavailable(format!("the request broke off: {error}")),
         };
-        self.project().inner.poll_frame(cx).map_err(broken)
+        let this = self.project();
+        let frame = ready!(this.inner.poll_frame(cx));
+        if let Some(Ok(frame)) = &frame
+            && let Some(data) = frame.data_ref()
+        {
+            this.weighed.add(data);
+        }
+        Poll::Ready(frame.map(|frame| frame.map_err(broken)))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -4,8 +4,8 @@
 
 use super::{
     Balancing, FailurePercentage, LeastRequest, OutlierSettings, PeakEwma, PickFirst, Policy,
-    Prequal, Random, RingHash, RoundRobin, SlowStart, SuccessRate, TierBy, Tiers, Weighted,
-    WeightedRoundRobin,
+    Prequal, Random, RingHash, RoundRobin, SlowStart, SuccessRate, TierBy, Tiers,
+    UtilizationMetric, Weighted, WeightedRoundRobin,
 };
 use sampan_wire::service_config::balance::{self as config, BalanceConfig};
 use std::sync::Arc;
@@ -83,7 +83,11 @@ impl Balancing {
 }
 
 fn weighted_round_robin(config: &config::WeightedRoundRobin) -> WeightedRoundRobin {
+    // Those that nobody knows are in no report.
+    let metrics = config.metric_names_for_computing_utilization.iter();
+    let metrics = metrics.filter_map(|name| UtilizationMetric::from_name(name));
     let policy = WeightedRoundRobin::default()
+        .with_metrics(metrics)
         .with_blackout(config.blackout_period)
         .with_expiration(config.weight_expiration_period)
         .with_update(config.weight_update_period)
@@ -132,7 +136,10 @@ fn outliers(config: &config::OutlierDetection) -> OutlierSettings {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::testing::{Bench, SECOND},
+        super::{
+            Learns,
+            testing::{Bench, SECOND},
+        },
         *,
     };
     use sampan_wire::service_config::ServiceConfig;
@@ -179,6 +186,21 @@ mod tests {
             "enableOobLoadReport": true, "oobReportingPeriod": "20s"
         }}]}}"#;
         assert_eq!(every(json), Some(20 * SECOND));
+    }
+
+    #[test]
+    fn a_service_config_says_which_metrics_weights_are_made_of() {
+        let policy = balancing(
+            r#"{"weighted_round_robin": {
+                "metricNamesForComputingUtilization": ["named_metrics.queue", "no_such_field"]
+            }}"#,
+        )
+        .policy;
+        let Learns::Weight(settings) = policy.learns() else {
+            panic!("{policy:?}");
+        };
+        let queue = UtilizationMetric::Named("queue".to_owned());
+        assert_eq!(*settings.metrics, [queue]);
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! Each endpoint in turn, as often as its load reports say that it can.
 //!
-//! Source: gRFC A58.
+//! Source: gRFC A58, A114.
 
 use super::{
-    Learns, Member, Picker, Policy, RoundRobin, Seats, report::WeightSettings,
+    Learns, Member, Picker, Policy, RoundRobin, Seats,
+    report::{UtilizationMetric, WeightSettings},
     weighted::WeightedPicker,
 };
 use rand::RngCore;
@@ -17,7 +18,7 @@ use std::{
 ///
 /// Endpoints without a weight, for the first 10 s of their reports or because none came for
 /// 3 min, get the mean of the others. While fewer than two have one, all get the same.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct WeightedRoundRobin {
     weights: WeightSettings,
     update: Duration,
@@ -57,6 +58,14 @@ impl WeightedRoundRobin {
     #[must_use]
     pub const fn with_reports_every(mut self, period: Duration) -> Self {
         self.reports = Some(period);
+        self
+    }
+
+    /// What says how much of an endpoint is in use: the largest of these that its report has.
+    /// Default, and where it has none: the application's utilization, else the processor's.
+    #[must_use]
+    pub fn with_metrics(mut self, metrics: impl IntoIterator<Item = UtilizationMetric>) -> Self {
+        self.weights.metrics = metrics.into_iter().collect();
         self
     }
 
@@ -101,8 +110,8 @@ impl Policy for WeightedRoundRobin {
 
     fn learns(&self) -> Learns {
         match self.reports {
-            None => Learns::Weight(self.weights),
-            Some(_) => Learns::WeightBesideCalls(self.weights),
+            None => Learns::Weight(self.weights.clone()),
+            Some(_) => Learns::WeightBesideCalls(self.weights.clone()),
         }
     }
 

@@ -1,11 +1,17 @@
 //! One fetch for all calls that wait for the same answer.
 
-use super::{age::lifetime, entry::Entry, key::Key, store::Store};
+use super::{
+    age::lifetime,
+    entry::Entry,
+    key::Key,
+    store::{Room, Store},
+};
 use crate::channel::Shared as Channel;
 use futures_util::{
     FutureExt,
     future::{BoxFuture, Shared, WeakShared},
 };
+use sampan_middleware::metrics::client::CacheSeries;
 use sampan_wire::policy::CachePolicy;
 use std::{
     collections::HashMap,
@@ -26,7 +32,8 @@ pub(crate) struct Cache {
     store: OnceLock<Store>,
     hits: AtomicU64,
     misses: AtomicU64,
-    bytes: Arc<AtomicU64>,
+    room: Arc<Room>,
+    series: Option<&'static CacheSeries>,
     fetches: Fetches,
 }
 
@@ -66,14 +73,18 @@ static NUMBERS: AtomicU64 = AtomicU64::new(1);
 
 impl Cache {
     /// With room for `max_bytes`, or with a share in the process's. None: there is to be none.
-    pub(crate) fn new(max_bytes: Option<u64>) -> Option<Self> {
+    pub(crate) fn new(
+        max_bytes: Option<u64>,
+        series: Option<&'static CacheSeries>,
+    ) -> Option<Self> {
         (max_bytes != Some(0)).then(|| Self {
             id: NUMBERS.fetch_add(1, Relaxed),
             max_bytes,
             store: OnceLock::new(),
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
-            bytes: Arc::default(),
+            room: Arc::new(Room::new(series)),
+            series,
             fetches: Fetches::default(),
         })
     }
@@ -85,7 +96,7 @@ impl Cache {
         CacheCounts {
             hits: self.hits.load(Relaxed),
             misses: self.misses.load(Relaxed),
-            bytes: self.bytes.load(Relaxed),
+            bytes: self.room.bytes(),
         }
     }
 
@@ -95,10 +106,16 @@ impl Cache {
 
     pub(super) fn hit(&self) {
         self.hits.fetch_add(1, Relaxed);
+        if let Some(series) = self.series {
+            series.hit();
+        }
     }
 
     pub(super) fn miss(&self) {
         self.misses.fetch_add(1, Relaxed);
+        if let Some(series) = self.series {
+            series.miss();
+        }
     }
 
     pub(super) fn find(&self, key: &Key) -> Option<Arc<Entry>> {
@@ -171,7 +188,7 @@ impl Guard {
         if let (Some(cache), true) = (&self.channel.stack().cache, entry.may_be_kept()) {
             let lifetime = lifetime(self.policy);
             let key = self.key.clone();
-            cache.store().keep(key, entry, lifetime, &cache.bytes);
+            cache.store().keep(key, entry, lifetime, &cache.room);
         }
     }
 }

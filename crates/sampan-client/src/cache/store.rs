@@ -1,8 +1,9 @@
 //! Where answers are kept, and how many bytes of them.
 
 use super::{entry::Entry, key::Key};
-use moka::{Expiry, policy::EvictionPolicy, sync};
+use moka::{Expiry, notification::RemovalCause, policy::EvictionPolicy, sync};
 use sampan_container::{Grant, Plan};
+use sampan_middleware::metrics::client::CacheSeries;
 use std::{
     fmt,
     sync::{
@@ -24,8 +25,14 @@ struct Stored {
     entry: Arc<Entry>,
     weight: u32,
     lifetime: Duration,
-    /// Of its channel.
-    bytes: Arc<AtomicU64>,
+    room: Arc<Room>,
+}
+
+/// What is kept for one channel.
+#[derive(Debug)]
+pub(super) struct Room {
+    bytes: AtomicU64,
+    series: Option<&'static CacheSeries>,
 }
 
 struct ByLifetime;
@@ -42,8 +49,8 @@ impl Store {
             .weigher(|_: &Key, stored: &Stored| stored.weight)
             .eviction_policy(EvictionPolicy::lru())
             .expire_after(ByLifetime)
-            .eviction_listener(|_, stored: Stored, _| {
-                stored.bytes.fetch_sub(stored.weight.into(), Relaxed);
+            .eviction_listener(|_, stored: Stored, cause| {
+                stored.room.shrink(stored.weight, cause);
             })
             .build();
         Self { kept, max_bytes }
@@ -62,25 +69,19 @@ impl Store {
         self.kept.get(key).map(|stored| stored.entry)
     }
 
-    /// Keeps it, unless it is too large. `bytes` follows what is kept.
-    pub(super) fn keep(
-        &self,
-        key: Key,
-        entry: &Arc<Entry>,
-        lifetime: Duration,
-        bytes: &Arc<AtomicU64>,
-    ) {
+    /// Keeps it, unless it is too large. `room` follows what is kept.
+    pub(super) fn keep(&self, key: Key, entry: &Arc<Entry>, lifetime: Duration, room: &Arc<Room>) {
         let weight = size_of::<Stored>() + key.len() + entry.weight();
         let fits = |weight: &u32| u64::from(*weight) <= self.max_bytes;
         let Some(weight) = u32::try_from(weight).ok().filter(fits) else {
             return;
         };
-        bytes.fetch_add(weight.into(), Relaxed);
+        room.grow(weight);
         let stored = Stored {
             entry: Arc::clone(entry),
             weight,
             lifetime,
-            bytes: Arc::clone(bytes),
+            room: Arc::clone(room),
         };
         self.kept.insert(key, stored);
         // By itself it would do so later, with far more bytes than it should have.
@@ -99,6 +100,35 @@ impl fmt::Debug for Store {
             .field("bytes", &self.kept.weighted_size())
             .field("max_bytes", &self.max_bytes)
             .finish_non_exhaustive()
+    }
+}
+
+// === impl Room ===
+
+impl Room {
+    pub(super) const fn new(series: Option<&'static CacheSeries>) -> Self {
+        Self {
+            bytes: AtomicU64::new(0),
+            series,
+        }
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.load(Relaxed)
+    }
+
+    fn grow(&self, weight: u32) {
+        self.bytes.fetch_add(weight.into(), Relaxed);
+        if let Some(series) = self.series {
+            series.grow(weight.into());
+        }
+    }
+
+    fn shrink(&self, weight: u32, cause: RemovalCause) {
+        self.bytes.fetch_sub(weight.into(), Relaxed);
+        if let Some(series) = self.series {
+            series.shrink(weight.into(), cause == RemovalCause::Size);
+        }
     }
 }
 

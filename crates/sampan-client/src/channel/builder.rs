@@ -393,6 +393,7 @@ impl ChannelBuilder {
             connect: self.connect,
             connector: self.connector,
             local: self.local,
+            is_in_cluster: target.places().iter().any(Place::is_in_cluster),
         };
         let route = Arc::new(route.build()?);
         let is_local = |place: &Place| matches!(place, Place::Address(Address::Unix(_)));

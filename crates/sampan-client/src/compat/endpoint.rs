@@ -336,6 +336,7 @@ impl Endpoint {
             connect: self.connect.clone(),
             connector,
             local: Default::default(),
+            is_in_cluster: false,
         };
         settings.build()
     }
@@ -409,6 +410,7 @@ impl Route {
             connector: Connector::Broken(error),
             local: None,
             tunnel: None,
+            is_in_cluster: false,
         }
     }
 }

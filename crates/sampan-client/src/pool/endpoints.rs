@@ -83,7 +83,7 @@ impl Endpoints {
         let hint = error.hint();
         let error = Error::connect("no endpoint is known")
             .with_source(error)
-            .with_hint(Some(hint));
+            .with_hint(hint);
         self.unresolved = Some(error);
     }
 

@@ -1,6 +1,6 @@
 //! Answers that are kept.
 
-use crate::support::*;
+use crate::{metrics::value, support::*};
 use sampan_client::Channel;
 use sampan_wire::policy::{CachePolicy, CacheScope, Idempotency, Method, MethodKind, MethodPolicy};
 use std::{
@@ -323,6 +323,16 @@ async fn no_more_bytes_are_kept_than_there_is_room_for_and_the_last_used_stay() 
     assert!(channel.counts().cache_bytes > 50_000);
     assert_eq!(told(99).await, "hit");
     assert_eq!(told(1).await, "");
+
+    let counts = channel.counts();
+    let labels = format!(r#"{{grpc_target="dns:///{}"}}"#, server.target());
+    let counted = |name: &str| value(&channel, &format!("sampan_client_cache_{name}{labels}"));
+    assert_eq!(counted("hits_total"), counts.cache_hits as f64);
+    assert_eq!(counted("misses_total"), counts.cache_misses as f64);
+    assert_eq!(counted("size_bytes"), counts.cache_bytes as f64);
+    // A request and its answer are 4 KB each.
+    let kept = counted("misses_total") - counted("evictions_total");
+    assert!((8_000.0..9_000.0).contains(&(counted("size_bytes") / kept)));
 
     let none = Channel::configure(server.target()).cache_bytes(0);
     let none = none.build().unwrap();

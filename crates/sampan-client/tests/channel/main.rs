@@ -19,6 +19,8 @@ mod failures;
 mod faults;
 mod gate;
 mod hedging;
+#[cfg(feature = "k8s")]
+mod kubernetes;
 mod lifetimes;
 mod load_reports;
 mod metrics;

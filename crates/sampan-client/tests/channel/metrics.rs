@@ -20,7 +20,7 @@ fn has(channel: &Channel, lines: &[String]) {
 }
 
 /// The value of the series that begins so.
-fn value(channel: &Channel, series: &str) -> f64 {
+pub(crate) fn value(channel: &Channel, series: &str) -> f64 {
     let text = channel.metrics();
     let line = text.lines().find_map(|line| line.strip_prefix(series));
     line.map_or(0.0, |value| value.trim().parse().unwrap())

@@ -5,11 +5,14 @@
 //! and what is beyond counts as `other`. A method counts under its name where generated code, or
 //! the channel's settings, name it. Source: gRFC A66, A78, A91, A94, A96.
 
+mod cache;
 mod encode;
 mod methods;
 mod series;
 mod upkeep;
 
+pub use cache::CacheSeries;
+pub(super) use series::SeriesTotals;
 pub use series::{MethodSeries, Repeats};
 pub use upkeep::{Ejection, OpenConnection, Upkeep, WeightUpdate};
 
@@ -28,6 +31,8 @@ pub struct ClientMetrics {
     pub methods: Methods,
     /// What happens beside calls.
     pub upkeep: Upkeep,
+    /// The answers that are kept.
+    pub cache: CacheSeries,
 }
 
 /// All targets of the process.
@@ -72,6 +77,7 @@ impl ClientMetrics {
             target: target.into(),
             methods: Methods::new(),
             upkeep: Upkeep::default(),
+            cache: CacheSeries::default(),
         }
     }
 

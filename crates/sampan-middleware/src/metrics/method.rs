@@ -1,28 +1,20 @@
 //! What is counted of one method.
 
-use super::histogram::{Durations, LATENCY, Sum};
+use super::{
+    client::{MethodSeries, SeriesTotals},
+    histogram::{LATENCY, SIZES},
+};
 use prometheus_client::{
-    encoding::DescriptorEncoder,
+    encoding::{DescriptorEncoder, MetricEncoder},
     metrics::{MetricType, exemplar::Exemplar},
     registry::Unit,
 };
-use std::{
-    fmt,
-    sync::{
-        OnceLock,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{fmt, time::Duration};
 use tonic::Code;
 
-/// The counts of a method: three additions per call, and no lock.
-pub(super) struct Method {
-    name: Box<str>,
-    started: AtomicU64,
-    /// Those of a status begin with its first call.
-    ended: [OnceLock<Box<Durations>>; 17],
-}
+/// The counts of a method; each of its calls is one attempt.
+#[derive(Debug)]
+pub(super) struct Method(MethodSeries);
 
 pub(super) type NoExemplar<V> = Exemplar<[(&'static str, &'static str); 0], V>;
 
@@ -30,41 +22,30 @@ pub(super) type NoExemplar<V> = Exemplar<[(&'static str, &'static str); 0], V>;
 
 impl Method {
     pub(super) fn new(name: &str) -> Self {
-        Self {
-            name: name.into(),
-            started: AtomicU64::new(0),
-            ended: Default::default(),
-        }
+        Self(MethodSeries::new(name))
     }
 
     pub(super) fn start(&self) {
-        self.started.fetch_add(1, Ordering::Relaxed);
+        self.0.start();
     }
 
-    pub(super) fn end(&self, code: Code, took: Duration) {
-        self.ended[code as usize]
-            .get_or_init(Box::default)
-            .took(took);
+    /// `sent` and `received` count the bytes of its messages.
+    pub(super) fn end(&self, code: Code, took: Duration, sent: u64, received: u64) {
+        let code = u8::try_from(code as i32).ok();
+        let code = code.and_then(sampan_wire::Code::from_u8);
+        let code = code.unwrap_or(sampan_wire::Code::Unknown);
+        self.0.attempt(code, took, sent, received);
     }
 
     /// Calls that have started and not ended.
     pub(super) fn in_flight(&self) -> u64 {
         // First those that ended: none of them can be missing from those that started.
-        let ended: u64 = self
-            .ended
-            .iter()
-            .filter_map(OnceLock::get)
-            .map(|d| d.count())
-            .sum();
-        self.started.load(Ordering::Relaxed).saturating_sub(ended)
+        let ended = self.0.ended_attempts();
+        self.0.started().saturating_sub(ended)
     }
-}
 
-impl fmt::Debug for Method {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Method")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
+    fn label(&self) -> [(&'static str, &str); 1] {
+        [("grpc_method", &*self.0.name)]
     }
 }
 
@@ -81,11 +62,9 @@ pub(super) fn encode<'a>(
         MetricType::Counter,
     )?;
     for method in methods.clone() {
-        let label = [("grpc_method", &*method.name)];
-        let count = method.started.load(Ordering::Relaxed);
         series
-            .encode_family(&label)?
-            .encode_counter(&count, None::<&NoExemplar<u64>>)?;
+            .encode_family(&method.label())?
+            .encode_counter(&method.0.started(), None::<&NoExemplar<u64>>)?;
     }
     let mut series = encoder.encode_descriptor(
         "grpc_server_calls_in_flight",
@@ -94,27 +73,56 @@ pub(super) fn encode<'a>(
         MetricType::Gauge,
     )?;
     for method in methods.clone() {
-        let label = [("grpc_method", &*method.name)];
         series
-            .encode_family(&label)?
+            .encode_family(&method.label())?
             .encode_gauge(&method.in_flight())?;
     }
-    let mut series = encoder.encode_descriptor(
+    histogram(
+        &mut encoder,
         "grpc_server_call_duration",
         "Time from a call's request to its last trailer",
-        Some(&Unit::Seconds),
-        MetricType::Histogram,
+        &Unit::Seconds,
+        methods.clone(),
+        |totals, series, labels| totals.attempts.encode(series, labels, &LATENCY, 1e9),
     )?;
+    histogram(
+        &mut encoder,
+        "grpc_server_call_sent_total_compressed_message_size",
+        "Bytes of the messages that a call was answered with",
+        &Unit::Bytes,
+        methods.clone(),
+        |totals, series, labels| totals.sent.encode(series, labels, &SIZES, 1.0),
+    )?;
+    histogram(
+        &mut encoder,
+        "grpc_server_call_rcvd_total_compressed_message_size",
+        "Bytes of the messages of a call's request",
+        &Unit::Bytes,
+        methods,
+        |totals, series, labels| totals.received.encode(series, labels, &SIZES, 1.0),
+    )
+}
+
+type Labels<'a> = [(&'static str, &'a str); 2];
+
+fn histogram<'a>(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    unit: &Unit,
+    methods: impl Iterator<Item = &'a Method>,
+    encode: impl Fn(&SeriesTotals, &mut MetricEncoder<'_>, &Labels<'_>) -> fmt::Result,
+) -> fmt::Result {
+    let mut series = encoder.encode_descriptor(name, help, Some(unit), MetricType::Histogram)?;
     for method in methods {
-        for (code, durations) in (0..).zip(&method.ended) {
-            let Some(durations) = durations.get() else {
-                continue;
-            };
-            let code = sampan_wire::Code::from_u8(code).unwrap_or(sampan_wire::Code::Unknown);
-            let label = [("grpc_method", &*method.name), ("grpc_status", code.name())];
-            let mut sum = Sum::default();
-            sum.add(durations);
-            sum.encode(&mut series, &label, &LATENCY, 1e9)?;
+        for code in (0..).map_while(sampan_wire::Code::from_u8) {
+            if let Some(totals) = method.0.totals(code) {
+                let labels = [
+                    ("grpc_method", &*method.0.name),
+                    ("grpc_status", code.name()),
+                ];
+                encode(&totals, &mut series, &labels)?;
+            }
         }
     }
     Ok(())

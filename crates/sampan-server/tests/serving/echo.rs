@@ -244,6 +244,18 @@ impl Client {
             .into_inner()
     }
 
+    pub(crate) async fn collect<const N: usize>(
+        &self,
+        texts: [String; N],
+    ) -> Result<String, Status> {
+        let mut grpc = self.grpc().await;
+        let texts = tonic::Request::new(stream::iter(texts));
+        let path = http::uri::PathAndQuery::from_static("/test.Echo/Collect");
+        let codec = ProstCodec::<String, String>::default();
+        let answer = grpc.client_streaming(texts, path, codec).await?;
+        Ok(answer.into_inner())
+    }
+
     pub(crate) fn start(
         &self,
         request: Request<Body>,

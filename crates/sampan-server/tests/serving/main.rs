@@ -15,4 +15,5 @@ mod probe;
 mod reflection;
 mod shedding;
 mod signals;
+mod spans;
 mod threads;

@@ -43,6 +43,8 @@ async fn probes_tell_life_readiness_and_counts() {
     client.unary("counted").await.unwrap();
     client.unary("panic").await.unwrap_err();
     client.call("/test.Echo/MadeUp", "").await.unwrap_err();
+    let texts = ["one", "two", ""].map(str::to_owned);
+    assert_eq!(client.collect(texts).await.unwrap(), "onetwo");
     let (status, text) = get(&probe, "/metrics").await;
     assert_eq!(status, 200);
     for line in [
@@ -51,6 +53,12 @@ async fn probes_tell_life_readiness_and_counts() {
         r#"duration_seconds_count{grpc_method="test.Echo/Unary",grpc_status="OK"} 1"#,
         r#"duration_seconds_count{grpc_method="test.Echo/Unary",grpc_status="INTERNAL"} 1"#,
         r#"duration_seconds_count{grpc_method="other",grpc_status="UNIMPLEMENTED"} 1"#,
+        // A tag and a length before each of the texts.
+        r#"rcvd_total_compressed_message_size_bytes_sum{grpc_method="test.Echo/Unary",grpc_status="OK"} 9.0"#,
+        r#"sent_total_compressed_message_size_bytes_sum{grpc_method="test.Echo/Unary",grpc_status="OK"} 9.0"#,
+        r#"rcvd_total_compressed_message_size_bytes_sum{grpc_method="test.Echo/Unary",grpc_status="INTERNAL"} 7.0"#,
+        r#"sent_total_compressed_message_size_bytes_sum{grpc_method="test.Echo/Unary",grpc_status="INTERNAL"} 0.0"#,
+        r#"rcvd_total_compressed_message_size_bytes_sum{grpc_method="test.Echo/Collect",grpc_status="OK"} 10.0"#,
     ] {
         assert!(text.contains(line), "{line} is missing in\n{text}");
     }

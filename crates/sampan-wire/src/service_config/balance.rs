@@ -52,7 +52,7 @@ pub struct PickFirst {
     pub shuffle_address_list: bool,
 }
 
-/// Source: gRFC A58.
+/// Source: gRFC A58, A114.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WeightedRoundRobin {
     /// Asks for reports out of band. Default: those that come with calls.
@@ -67,6 +67,9 @@ pub struct WeightedRoundRobin {
     pub weight_update_period: Duration,
     /// How much errors lower a weight; not negative. Default 1.
     pub error_utilization_penalty: f64,
+    /// Parts of load reports, the largest of which says how much of an endpoint is in use:
+    /// `cpu_utilization`, `named_metrics.queue`. Default: none, as A58 has it.
+    pub metric_names_for_computing_utilization: Vec<String>,
 }
 
 /// Source: gRFC A48.
@@ -252,6 +255,7 @@ impl Default for WeightedRoundRobin {
             weight_expiration_period: Duration::from_secs(180),
             weight_update_period: Duration::from_secs(1),
             error_utilization_penalty: 1.0,
+            metric_names_for_computing_utilization: Vec::new(),
         }
     }
 }

@@ -6,7 +6,7 @@ use super::{
         method::NoExemplar,
     },
     ClientMetrics, Ejection, MethodSeries, Upkeep,
-    series::{Few, RepeatCounts, Totals},
+    series::{Few, RepeatCounts, SeriesTotals},
 };
 use prometheus_client::{
     encoding::{DescriptorEncoder, MetricEncoder},
@@ -46,7 +46,8 @@ pub(super) fn encode(mut encoder: DescriptorEncoder<'_>, targets: Targets<'_>) -
     repeats(&mut encoder, &methods)?;
     connections(&mut encoder, targets)?;
     ejections(&mut encoder, targets)?;
-    weights(&mut encoder, targets)
+    weights(&mut encoder, targets)?;
+    caches(&mut encoder, targets)
 }
 
 fn calls(encoder: &mut DescriptorEncoder<'_>, methods: &[Method<'_>]) -> fmt::Result {
@@ -107,7 +108,7 @@ fn histogram(
     help: &str,
     unit: Option<&Unit>,
     methods: &[Method<'_>],
-    encode: impl Fn(&Totals, &mut MetricEncoder<'_>, &Labels<'_>) -> fmt::Result,
+    encode: impl Fn(&SeriesTotals, &mut MetricEncoder<'_>, &Labels<'_>) -> fmt::Result,
 ) -> fmt::Result {
     let mut series = encoder.encode_descriptor(name, help, unit, MetricType::Histogram)?;
     for (target, method) in methods {
@@ -181,21 +182,21 @@ fn connections(encoder: &mut DescriptorEncoder<'_>, targets: Targets<'_>) -> fmt
         "grpc_subchannel_disconnections",
         "Connections that were lost or let go of",
         targets,
-        |upkeep| &upkeep.disconnected,
+        |client| &client.upkeep.disconnected,
     )?;
     counter(
         encoder,
         "grpc_subchannel_connection_attempts_succeeded",
         "Connections that were made",
         targets,
-        |upkeep| &upkeep.succeeded,
+        |client| &client.upkeep.succeeded,
     )?;
     counter(
         encoder,
         "grpc_subchannel_connection_attempts_failed",
         "Connections that could not be made",
         targets,
-        |upkeep| &upkeep.failed,
+        |client| &client.upkeep.failed,
     )?;
     let mut series = encoder.encode_descriptor(
         "grpc_subchannel_open_connections",
@@ -269,21 +270,21 @@ fn weights(encoder: &mut DescriptorEncoder<'_>, targets: Targets<'_>) -> fmt::Re
         "grpc_lb_wrr_rr_fallback",
         "Times that too few endpoints had a weight",
         &weighed,
-        |upkeep| &upkeep.fallbacks,
+        |client| &client.upkeep.fallbacks,
     )?;
     counter(
         encoder,
         "grpc_lb_wrr_endpoint_weight_not_yet_usable",
         "Endpoints that had not reported for long enough when weights were taken",
         &weighed,
-        |upkeep| &upkeep.not_yet_usable,
+        |client| &client.upkeep.not_yet_usable,
     )?;
     counter(
         encoder,
         "grpc_lb_wrr_endpoint_weight_stale",
         "Endpoints whose last report was too old when weights were taken",
         &weighed,
-        |upkeep| &upkeep.stale,
+        |client| &client.upkeep.stale,
     )?;
     let mut series = encoder.encode_descriptor(
         "grpc_lb_wrr_endpoint_weights",
@@ -299,17 +300,58 @@ fn weights(encoder: &mut DescriptorEncoder<'_>, targets: Targets<'_>) -> fmt::Re
     Ok(())
 }
 
+fn caches(encoder: &mut DescriptorEncoder<'_>, targets: Targets<'_>) -> fmt::Result {
+    let used = targets.iter().copied();
+    let used: Vec<_> = used.filter(|client| client.cache.is_used()).collect();
+    if used.is_empty() {
+        return Ok(());
+    }
+    counter(
+        encoder,
+        "sampan_client_cache_hits",
+        "Calls that were answered with what was kept, stale or not",
+        &used,
+        |client| &client.cache.hits,
+    )?;
+    counter(
+        encoder,
+        "sampan_client_cache_misses",
+        "Calls whose answer could have been kept, and was not there or too old",
+        &used,
+        |client| &client.cache.misses,
+    )?;
+    counter(
+        encoder,
+        "sampan_client_cache_evictions",
+        "Answers that went to make room, those not asked for longest first",
+        &used,
+        |client| &client.cache.evictions,
+    )?;
+    let mut series = encoder.encode_descriptor(
+        "sampan_client_cache_size",
+        "What is kept",
+        Some(&Unit::Bytes),
+        MetricType::Gauge,
+    )?;
+    for client in used {
+        series
+            .encode_family(&[(TARGET, &*client.target)])?
+            .encode_gauge(&client.cache.bytes())?;
+    }
+    Ok(())
+}
+
 fn counter(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,
     help: &str,
     targets: Targets<'_>,
-    which: fn(&Upkeep) -> &AtomicU64,
+    which: fn(&ClientMetrics) -> &AtomicU64,
 ) -> fmt::Result {
     let mut series = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
     for client in targets {
         let labels = [(TARGET, &*client.target)];
-        count(&mut series, &labels, which(&client.upkeep).load(Relaxed))?;
+        count(&mut series, &labels, which(client).load(Relaxed))?;
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ use std::{
 /// The counts of one method. Threads count in places of their own: no lock, and no line that all
 /// cores write.
 pub struct MethodSeries {
-    pub(super) name: Box<str>,
+    pub(in super::super) name: Box<str>,
     places: [OnceLock<Box<Place>>; PLACES],
     repeats: OnceLock<Box<RepeatCounts>>,
 }
@@ -66,11 +66,11 @@ pub(super) struct Few(super::super::histogram::Histogram<7>);
 
 /// All places added up, of one status.
 #[derive(Debug, Default)]
-pub(super) struct Totals {
-    pub(super) attempts: Sum<41>,
+pub(in super::super) struct SeriesTotals {
+    pub(in super::super) attempts: Sum<41>,
     pub(super) calls: Sum<41>,
-    pub(super) sent: Sum<15>,
-    pub(super) received: Sum<15>,
+    pub(in super::super) sent: Sum<15>,
+    pub(in super::super) received: Sum<15>,
 }
 
 const PLACES: usize = 4;
@@ -95,7 +95,7 @@ fn place() -> usize {
 // === impl MethodSeries ===
 
 impl MethodSeries {
-    pub(super) fn new(name: &str) -> Self {
+    pub(in super::super) fn new(name: &str) -> Self {
         Self {
             name: name.into(),
             places: Default::default(),
@@ -151,18 +151,27 @@ impl MethodSeries {
         self.here().ended[code as usize].get_or_init(Box::default)
     }
 
-    pub(super) fn started(&self) -> u64 {
+    /// Attempts that are over.
+    pub(in super::super) fn ended_attempts(&self) -> u64 {
+        let places = self.places.iter().filter_map(OnceLock::get);
+        let ended = places.flat_map(|place| place.ended.iter().filter_map(OnceLock::get));
+        ended
+            .map(|one| one.whole.count() + one.attempts.count())
+            .sum()
+    }
+
+    pub(in super::super) fn started(&self) -> u64 {
         let places = self.places.iter().filter_map(OnceLock::get);
         places.map(|place| place.started.load(Relaxed)).sum()
     }
 
     /// None: nothing ended so.
-    pub(super) fn totals(&self, code: Code) -> Option<Totals> {
+    pub(in super::super) fn totals(&self, code: Code) -> Option<SeriesTotals> {
         let places = self.places.iter().filter_map(OnceLock::get);
         let ended = places.filter_map(|place| place.ended[code as usize].get());
         let mut totals = None;
         for ended in ended {
-            let totals: &mut Totals = totals.get_or_insert_default();
+            let totals: &mut SeriesTotals = totals.get_or_insert_default();
             totals.attempts.add(&ended.whole);
             totals.attempts.add(&ended.attempts);
             totals.calls.add(&ended.whole);

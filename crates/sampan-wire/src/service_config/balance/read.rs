@@ -104,6 +104,7 @@ fn weighted_round_robin(node: &Node<'_>) -> Result<WeightedRoundRobin> {
         "weightExpirationPeriod",
         "weightUpdatePeriod",
         "errorUtilizationPenalty",
+        "metricNamesForComputingUtilization",
     ])?;
     let duration = |name, default| -> Result<Duration> {
         Ok(fields.optional(name, Node::duration)?.unwrap_or(default))
@@ -111,6 +112,13 @@ fn weighted_round_robin(node: &Node<'_>) -> Result<WeightedRoundRobin> {
     let penalty = |node: &Node<'_>| match node.number()? {
         penalty if penalty >= 0.0 => Ok(penalty),
         _ => Err(node.wrong("0 or more")),
+    };
+    let names = |node: &Node<'_>| -> Result<Vec<String>> {
+        let names = node.list()?;
+        names
+            .iter()
+            .map(|name| Ok(name.text()?.to_owned()))
+            .collect()
     };
     let default = WeightedRoundRobin::default();
     Ok(WeightedRoundRobin {
@@ -128,6 +136,9 @@ fn weighted_round_robin(node: &Node<'_>) -> Result<WeightedRoundRobin> {
         error_utilization_penalty: fields
             .optional("errorUtilizationPenalty", penalty)?
             .unwrap_or(default.error_utilization_penalty),
+        metric_names_for_computing_utilization: fields
+            .optional("metricNamesForComputingUtilization", names)?
+            .unwrap_or_default(),
     })
 }
 

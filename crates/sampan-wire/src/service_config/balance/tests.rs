@@ -114,6 +114,11 @@ fn balancers_have_their_fields_defaults_and_limits() {
             ".errorUtilizationPenalty",
         ),
         (
+            "weighted_round_robin",
+            r#""metricNamesForComputingUtilization": ["cpu_utilization", 1]"#,
+            ".metricNamesForComputingUtilization[1]",
+        ),
+        (
             "random_subsetting_experimental",
             r#""subsetSize": 0"#,
             ".subsetSize",
