@@ -14,10 +14,10 @@ use self::data::{Arriving, wanted};
 use crate::{
     Event, Key, Output, Reason, Role, Settings,
     frame::{self, HEADER_LEN, PREFACE},
-    head::{LatestAuthority, RequestHead, ResponseHead, Trailers},
+    head::{LatestAuthority, RequestHead},
     hpack::{Decoder, Encoder},
     limits::{IdleFrames, PingStrikes, ResetBucket},
-    memo::{BlockMemo, RequestMemo, ResponseMemo},
+    memo::{BlockMemo, CallMemos, ResponseMemo},
     reason::ConnectionError,
     settings::{INITIAL_WINDOW, MIN_FRAME, PeerSettings, TABLE_BYTES},
     streams::Streams,
@@ -38,9 +38,7 @@ pub struct Connection<T> {
     encoder: Encoder,
     request_heads: BlockMemo<RequestHead>,
     latest_authority: LatestAuthority,
-    answer_heads: BlockMemo<ResponseHead>,
-    trailers: BlockMemo<Trailers>,
-    requests: RequestMemo,
+    call_memos: Option<Box<CallMemos>>,
     responses: ResponseMemo,
     /// The block of `grpc-status: 0` alone, and of when.
     ok_trailer: Option<(u64, Box<[u8]>)>,
@@ -131,9 +129,7 @@ impl<T: Default> Connection<T> {
             encoder: Encoder::new(),
             request_heads: BlockMemo::default(),
             latest_authority: None,
-            answer_heads: BlockMemo::default(),
-            trailers: BlockMemo::default(),
-            requests: RequestMemo::default(),
+            call_memos: None,
             responses: ResponseMemo::default(),
             ok_trailer: None,
             output,
@@ -338,9 +334,7 @@ impl<T: Default> Connection<T> {
         self.request_heads = BlockMemo::default();
         self.latest_authority = None;
         self.decoder.trim();
-        self.answer_heads = BlockMemo::default();
-        self.trailers = BlockMemo::default();
-        self.requests = RequestMemo::default();
+        self.call_memos = None;
         self.responses = ResponseMemo::default();
         self.pending.shrink_to_fit();
         self.waiting.shrink_to_fit();

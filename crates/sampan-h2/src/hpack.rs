@@ -1,7 +1,7 @@
 //! Header compression. Source: RFC 7541, and RFC 9113 section 8 for what a field may be.
 //!
-//! The [`Decoder`] keeps its entries parsed: an indexed field costs a clone and an append. It
-//! tells two kinds of fault apart: a [`CompressionError`] ends the connection, because the tables
+//! The [`Decoder`] keeps entries that are in use parsed: an indexed field costs a clone and an
+//! append. It tells two kinds of fault apart: a [`CompressionError`] ends the connection, because the tables
 //! of both sides no longer agree; a [`Flaw`] ends one stream, because the block was decoded but
 //! says what no request or response may say.
 //!
@@ -21,6 +21,7 @@ mod index;
 mod integer;
 mod repeats;
 mod static_table;
+mod table;
 
 pub use decoder::Decoder;
 pub use encoder::{Encoder, Indexing};

@@ -3,7 +3,10 @@
 //! Calls of one method have the same head again and again. While the tables of header compression
 //! stay what they are, the same bytes mean the same head, and the same head gives the same bytes.
 
-use crate::RequestFields;
+use crate::{
+    RequestFields,
+    head::{ResponseHead, Trailers},
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 /// Blocks that have arrived, and what they said.
@@ -44,6 +47,14 @@ struct SentRequest {
     fields: Vec<(HeaderName, HeaderValue)>,
     fixed: usize,
     block: Box<[u8]>,
+}
+
+/// What is remembered of calls that go out, and of trailers: a server that answers calls has none.
+#[derive(Debug, Default)]
+pub(crate) struct CallMemos {
+    pub(crate) requests: RequestMemo,
+    pub(crate) answer_heads: BlockMemo<ResponseHead>,
+    pub(crate) trailers: BlockMemo<Trailers>,
 }
 
 /// Responses that were sent, and their blocks.

@@ -45,10 +45,16 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, cases: 100, ..ProptestConfig::default() })]
 
     #[test]
-    fn blocks_decode_to_what_was_encoded(blocks in vec(block(), 1..20)) {
+    fn blocks_decode_to_what_was_encoded(
+        blocks in vec(block(), 1..20),
+        rests in vec(any::<bool>(), 20),
+    ) {
         let mut encoder = Encoder::new();
         let mut decoder = Decoder::new(4096, usize::MAX);
-        for block in blocks {
+        for (block, rests) in blocks.into_iter().zip(rests) {
+            if rests {
+                decoder.trim();
+            }
             // Most blocks change no size; those that do, at most twice.
             for size in block.table_sizes {
                 encoder.set_max_table_bytes(size);

@@ -13,6 +13,7 @@ use std::{
     process::ExitCode,
     time::Duration,
 };
+use tokio::runtime::{Builder, LocalOptions};
 use tracing_subscriber::{
     filter::{LevelFilter, Targets},
     layer::SubscriberExt,
@@ -82,9 +83,10 @@ where
         }
     }
     start_log();
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    // Local: a program that makes no other runtime has no multi-thread scheduler in it.
+    let runtime = Builder::new_current_thread()
         .enable_all()
-        .build();
+        .build_local(LocalOptions::default());
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => return fail(service, &Error::from(Kind::Runtime(error)), FAILURE),

@@ -257,7 +257,8 @@ impl<T: Default> Connection<T> {
 
     fn on_response(&mut self, key: Key, is_end: bool, block: &[u8], now: Instant) -> Handled {
         let generation = self.decoder.generation();
-        let known = self.answer_heads.find(block, generation);
+        let memos = self.call_memos.as_ref();
+        let known = memos.and_then(|memos| memos.answer_heads.find(block, generation));
         let head = if let Some((head, _)) = known {
             head.clone()
         } else {
@@ -267,7 +268,10 @@ impl<T: Default> Connection<T> {
                 return self.fail_stream(key, Reason::PROTOCOL_ERROR, now);
             };
             if generation == self.decoder.generation() {
-                self.answer_heads.keep(block, generation, &head, list_bytes);
+                let memos = self.call_memos.get_or_insert_default();
+                memos
+                    .answer_heads
+                    .keep(block, generation, &head, list_bytes);
             }
             head
         };
@@ -289,12 +293,10 @@ impl<T: Default> Connection<T> {
 
     fn on_trailers(&mut self, key: Key, is_end: bool, block: &[u8], now: Instant) -> Handled {
         let generation = self.decoder.generation();
-        let known = self
-            .trailers
-            .find(block, generation)
-            .map(|(t, _)| t.clone());
-        let trailers = if let Some(trailers) = known {
-            Ok(trailers)
+        let memos = self.call_memos.as_ref();
+        let known = memos.and_then(|memos| memos.trailers.find(block, generation));
+        let trailers = if let Some((trailers, _)) = known {
+            Ok(trailers.clone())
         } else {
             let decoded = self.decoder.decode(block).map_err(compression)?;
             let list_bytes = decoded.list_bytes;
@@ -302,7 +304,8 @@ impl<T: Default> Connection<T> {
             if let Ok(trailers) = &trailers
                 && generation == self.decoder.generation()
             {
-                self.trailers.keep(block, generation, trailers, list_bytes);
+                let memos = self.call_memos.get_or_insert_default();
+                memos.trailers.keep(block, generation, trailers, list_bytes);
             }
             trailers
         };

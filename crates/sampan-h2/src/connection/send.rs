@@ -107,7 +107,9 @@ impl<T: Default> Connection<T> {
         let (key, stream) = self.insert(id, false, false);
         set_up(&mut stream.user);
         let at = self.begin_headers();
-        let known = self.requests.find(fields, self.encoder.generation());
+        let memos = self.call_memos.as_ref();
+        let generation = self.encoder.generation();
+        let known = memos.and_then(|memos| memos.requests.find(fields, generation));
         if let Some(block) = known {
             self.output.buf.extend_from_slice(block);
         } else {
@@ -143,7 +145,9 @@ impl<T: Default> Connection<T> {
         }
         encode_map(encoder, fields.headers, out);
         if generation == self.encoder.generation() {
-            self.requests
+            let memos = self.call_memos.get_or_insert_default();
+            memos
+                .requests
                 .keep(fields, generation, &self.output.buf[from..]);
         }
     }

@@ -1,40 +1,19 @@
 //! From header blocks to fields. Source: RFC 7541 sections 3, 4 and 6.
 
-use std::collections::VecDeque;
 use std::fmt;
 
-use bytes::Bytes;
 use http::header;
 
 use super::field::{Entry, Field, Name};
 use super::repeats::Repeats;
-use super::static_table::{ENTRIES, STATIC_ENTRIES};
-use super::{
-    CompressionError, DEFAULT_TABLE_BYTES, Decoded, FIELD_OVERHEAD_BYTES, Flaw, huffman, integer,
-};
+use super::table::{Scratch, Table, literal, plain, shared};
+use super::{CompressionError, Decoded, FIELD_OVERHEAD_BYTES, Flaw, integer};
 
 /// Decodes the header blocks of one connection, in the order in which they arrive.
 pub struct Decoder {
     table: Table,
     repeats: Repeats,
     max_list_bytes: usize,
-}
-
-struct Table {
-    /// The newest entry is the first.
-    entries: VecDeque<Entry>,
-    bytes: usize,
-    max_bytes: usize,
-    /// What we allow the peer to set `max_bytes` to.
-    limit_bytes: usize,
-    generation: u64,
-}
-
-/// What the Huffman code of one block is decoded into. Nothing is kept between blocks.
-#[derive(Default)]
-struct Scratch {
-    name: Vec<u8>,
-    value: Vec<u8>,
 }
 
 // === impl Decoder ===
@@ -48,13 +27,7 @@ impl Decoder {
     #[must_use]
     pub fn new(table_bytes: usize, max_list_bytes: usize) -> Self {
         Self {
-            table: Table {
-                entries: VecDeque::new(),
-                bytes: 0,
-                max_bytes: DEFAULT_TABLE_BYTES,
-                limit_bytes: table_bytes,
-                generation: 0,
-            },
+            table: Table::new(table_bytes),
             repeats: Repeats::default(),
             max_list_bytes,
         }
@@ -94,9 +67,10 @@ impl Decoder {
         self.table.bytes
     }
 
-    /// Gives memory back that is not needed to decode.
-    pub(crate) fn trim(&mut self) {
+    /// Gives memory back that is not needed while nothing comes. What is decoded stays the same.
+    pub fn trim(&mut self) {
         self.repeats = Repeats::default();
+        self.table.pack();
     }
 
     #[inline]
@@ -104,6 +78,7 @@ impl Decoder {
         let mut scratch = Scratch::default();
         let mut rest = self.table.size_updates(block)?;
         while let Some((&first, after)) = rest.split_first() {
+            let from_here = rest;
             rest = after;
             if first & 0x80 != 0 {
                 let index = integer::decode(first, 7, &mut rest)?;
@@ -112,19 +87,21 @@ impl Decoder {
                     decoded.store(&entry.field);
                 }
             } else {
-                self.literal(first, &mut rest, decoded, &mut scratch)?;
+                self.literal(from_here, &mut rest, decoded, &mut scratch)?;
             }
         }
         Ok(())
     }
 
+    /// `from_here` begins with the octet before `rest`.
     fn literal(
         &mut self,
-        first: u8,
+        from_here: &[u8],
         rest: &mut &[u8],
         decoded: &mut Decoded,
         scratch: &mut Scratch,
     ) -> Result<(), CompressionError> {
+        let first = from_here.first().copied().unwrap_or_default();
         let (indexed, prefix_bits) = match first >> 4 {
             0b0100..=0b0111 => (true, 6),
             0b0010 | 0b0011 => return Err(CompressionError::LateTableSize),
@@ -133,8 +110,7 @@ impl Decoder {
         let is_sensitive = !indexed && first & 0x10 != 0;
         let index = integer::decode(first, prefix_bits, rest)?;
         let name = if index == 0 {
-            let (octets, is_coded) = literal(rest)?;
-            Name::parse(plain(octets, is_coded, &mut scratch.name)?)
+            scratch.name(rest)?
         } else {
             self.table.entry(index)?.field.name()
         };
@@ -167,17 +143,20 @@ impl Decoder {
         let bytes = name.len() + value.len() + FIELD_OVERHEAD_BYTES;
         let wanted = count(decoded, bytes, self.max_list_bytes);
         if indexed && bytes <= self.table.max_bytes {
-            if wanted {
+            let (came_as, _) = from_here.split_at(from_here.len() - rest.len());
+            if !self.table.append(came_as, bytes, rest.len()) {
                 // Copied, not shared: what is shared takes more memory, and a table stays.
-                decoded.store_owned(Field::new(name.clone(), shared(value)));
+                let field = Field::new(name.clone(), shared(value));
+                self.table.insert(Entry { field, bytes })?;
             }
-            let field = Field::new(name, shared(value));
-            self.table.insert(Entry { field, bytes });
+            if wanted {
+                decoded.store_owned(Field::new(name, shared(value)));
+            }
             return Ok(());
         }
         if indexed {
             // RFC 7541 section 4.4: an entry larger than the table empties it.
-            self.table.evict_to(0);
+            self.table.evict_to(0)?;
         }
         if wanted {
             let mut field = Field::new(name, shared(value));
@@ -197,16 +176,6 @@ impl Decoder {
     }
 }
 
-/// What every request of gRPC says is not copied.
-#[inline]
-fn shared(value: &[u8]) -> Bytes {
-    match value {
-        b"trailers" => Bytes::from_static(b"trailers"),
-        b"application/grpc" => Bytes::from_static(b"application/grpc"),
-        _ => Bytes::copy_from_slice(value),
-    }
-}
-
 /// Counts a field; says whether it is to be stored.
 #[inline]
 fn count(decoded: &mut Decoded, bytes: usize, max_list_bytes: usize) -> bool {
@@ -221,31 +190,6 @@ fn count(decoded: &mut Decoded, bytes: usize, max_list_bytes: usize) -> bool {
     true
 }
 
-/// A string literal as it stands in the block, and whether it is in Huffman code.
-#[inline]
-fn literal<'block>(rest: &mut &'block [u8]) -> Result<(&'block [u8], bool), CompressionError> {
-    let (&first, mut after) = rest.split_first().ok_or(CompressionError::Truncated)?;
-    let length = integer::decode(first, 7, &mut after)? as usize;
-    let (octets, after) = after
-        .split_at_checked(length)
-        .ok_or(CompressionError::Truncated)?;
-    *rest = after;
-    Ok((octets, first & 0x80 != 0))
-}
-
-/// What a literal says: as it stands there, or decoded into `scratch`.
-fn plain<'s, 'block: 's>(
-    octets: &'block [u8],
-    is_coded: bool,
-    scratch: &'s mut Vec<u8>,
-) -> Result<&'s [u8], CompressionError> {
-    if !is_coded {
-        return Ok(octets);
-    }
-    huffman::decode(octets, scratch)?;
-    Ok(scratch)
-}
-
 impl fmt::Debug for Decoder {
     /// Without the fields: they are other people's.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -255,62 +199,5 @@ impl fmt::Debug for Decoder {
             .field("max_table_bytes", &self.table.max_bytes)
             .field("max_list_bytes", &self.max_list_bytes)
             .finish_non_exhaustive()
-    }
-}
-
-// === impl Table ===
-
-impl Table {
-    #[inline]
-    fn entry(&self, index: u32) -> Result<&Entry, CompressionError> {
-        let place = (index as usize).wrapping_sub(1);
-        let entry = if place < STATIC_ENTRIES {
-            ENTRIES.get(place)
-        } else {
-            self.entries.get(place.wrapping_sub(STATIC_ENTRIES))
-        };
-        entry.ok_or(CompressionError::Index(index))
-    }
-
-    /// Takes the size updates off the beginning of a block.
-    #[inline]
-    fn size_updates<'a>(&mut self, block: &'a [u8]) -> Result<&'a [u8], CompressionError> {
-        let mut rest = block;
-        while let Some((&first, mut after)) = rest.split_first()
-            && first & 0xe0 == 0x20
-        {
-            let bytes = integer::decode(first, 5, &mut after)?;
-            if bytes as usize > self.limit_bytes {
-                return Err(CompressionError::TableSize(bytes));
-            }
-            self.max_bytes = bytes as usize;
-            self.generation += 1;
-            self.evict_to(self.max_bytes);
-            rest = after;
-        }
-        Ok(rest)
-    }
-
-    /// `entry` fits into `max_bytes`.
-    fn insert(&mut self, entry: Entry) {
-        self.evict_to(self.max_bytes - entry.bytes);
-        self.bytes += entry.bytes;
-        let len = self.entries.len();
-        if len == self.entries.capacity() {
-            // By half: most tables have few entries, and stay as they are.
-            self.entries.reserve_exact((len / 2).max(4));
-        }
-        self.entries.push_front(entry);
-        self.generation += 1;
-    }
-
-    fn evict_to(&mut self, bytes: usize) {
-        while self.bytes > bytes {
-            let Some(entry) = self.entries.pop_back() else {
-                break;
-            };
-            self.bytes -= entry.bytes;
-            self.generation += 1;
-        }
     }
 }

@@ -346,7 +346,7 @@ fn string_plain(octets: &[u8], out: &mut Vec<u8>) {
 }
 
 /// With Huffman if that is shorter.
-fn string_short(octets: &[u8], out: &mut Vec<u8>) {
+pub(super) fn string_short(octets: &[u8], out: &mut Vec<u8>) {
     let bytes = huffman::encoded_bytes(octets);
     if bytes < octets.len() {
         integer::encode(bytes, 7, 0x80, out);

@@ -176,6 +176,23 @@ impl Field {
         }
     }
 
+    /// Name and value as they came; of one that is flawed they are not known any more.
+    pub(super) fn octets(&self) -> Option<(&[u8], &[u8])> {
+        Some(match self {
+            Self::Method(method) => (b":method", method.as_str().as_bytes()),
+            Self::Scheme(Scheme::Http) => (b":scheme", b"http"),
+            Self::Scheme(Scheme::Https) => (b":scheme", b"https"),
+            Self::Scheme(Scheme::Other(value)) => (b":scheme", value),
+            Self::Authority(value) => (b":authority", value.as_bytes()),
+            Self::Path(Path::Parsed(path)) => (b":path", path.as_str().as_bytes()),
+            Self::Path(Path::Raw(value)) => (b":path", value.as_bytes()),
+            Self::Status(status) => (b":status", status.as_str().as_bytes()),
+            Self::Protocol(value) => (b":protocol", value.as_bytes()),
+            Self::Regular(name, value) => (name.as_str().as_bytes(), value.as_bytes()),
+            Self::Flawed(..) => return None,
+        })
+    }
+
     /// Marks a never-indexed literal, so that whoever passes it on keeps it so.
     pub(super) fn set_sensitive(&mut self) {
         match self {

@@ -21,8 +21,8 @@ pub(super) struct Repeats {
 }
 
 struct Kept<V> {
+    /// The oldest is the first.
     values: Vec<(Box<[u8]>, V)>,
-    next: usize,
     /// What tells the code that was last seen from most others. It is kept when it comes a second
     /// time: what is different each time is not worth the memory.
     seen: u64,
@@ -76,9 +76,9 @@ impl<V: Clone> Kept<V> {
         let entry = (code.into(), value.clone());
         if self.values.len() < SLOTS {
             self.values.push(entry);
-        } else {
-            self.values[self.next] = entry;
-            self.next = (self.next + 1) % SLOTS;
+        } else if let [oldest, ..] = &mut self.values[..] {
+            *oldest = entry;
+            self.values.rotate_left(1);
         }
     }
 }
@@ -87,7 +87,6 @@ impl<V> Default for Kept<V> {
     fn default() -> Self {
         Self {
             values: Vec::new(),
-            next: 0,
             seen: 0,
         }
     }

@@ -127,6 +127,11 @@ pub(super) fn find_name(name_hash: u64, name: &[u8]) -> Option<usize> {
     }
 }
 
+/// As [`find_name`], for whoever has no hash of it.
+pub(super) fn index_of_name(name: &[u8]) -> Option<usize> {
+    find_name(hash(0, name), name)
+}
+
 /// Index of the entry with that value, among those of the name whose first one is `first`.
 #[inline]
 pub(super) fn find_value(first: usize, value: &[u8]) -> Option<usize> {

@@ -1,22 +1,27 @@
 //! Serves connections with a service whose type is forgotten.
 
 use super::{
+    accept::Held,
     load::{Count, Counted},
     stop::Stop,
 };
 use crate::{BoxError, answer::Plain, error::write_chain, secure::Secure};
 use bytes::Bytes;
-use futures_util::{TryFutureExt, future::BoxFuture};
+use futures_util::future::BoxFuture;
 use http::{Request, Response};
 use http_body::Body as HttpBody;
+use pin_project_lite::pin_project;
 use sampan_middleware::metrics::ServerMetrics;
 use sampan_transport::{
-    Incoming, PeerInfo, ResponseBody, ServeSettings, serve_connection, serve_http2,
+    Incoming, PeerInfo, ResponseBody, ServeError, ServeSettings, serve_connection, serve_http2,
 };
 use std::{
     convert::Infallible,
+    error::Error as StdError,
     fmt,
+    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, ready},
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -64,6 +69,7 @@ trait ServeAny: Send {
         setup: Arc<Setup>,
         calls: Option<Arc<Count>>,
         stop: Stop,
+        held: Held,
     ) -> Serves;
 }
 
@@ -75,9 +81,19 @@ struct MadeBy<M, S> {
 
 /// Serves a connection that speaks HTTP/2, or HTTP/1 too. Behind a pointer: a server of gRPC
 /// alone has no HTTP/1 in it.
-type Speak<S> = fn(Box<dyn Io>, PeerInfo, Counted<S>, Arc<Setup>, Stop) -> Serves;
+type Speak<S> = fn(Box<dyn Io>, PeerInfo, Counted<S>, Arc<Setup>, Stop, Held) -> Serves;
 
-type Serves = BoxFuture<'static, Result<(), BoxError>>;
+/// All that a connection is, in one box: a task of nothing else is half as large.
+type Serves = BoxFuture<'static, ()>;
+
+pin_project! {
+    /// Serves a connection until it ends, tells how, and lets go what it holds.
+    struct Told<F> {
+        #[pin]
+        served: F,
+        held: Held,
+    }
+}
 
 /// A service whose clone panicked is as good as before: nothing was changed.
 fn lock(service: &Mutex<Box<dyn ServeAny>>) -> MutexGuard<'_, Box<dyn ServeAny>> {
@@ -106,23 +122,9 @@ impl Serving {
     }
 
     /// Serves a connection until it ends; then `held` is dropped.
-    fn serve(
-        &self,
-        io: Box<dyn Io>,
-        peer: PeerInfo,
-        stop: Stop,
-        held: impl Send + 'static,
-    ) -> impl Future<Output = ()> + Send + 'static {
+    fn serve(&self, io: Box<dyn Io>, peer: PeerInfo, stop: Stop, held: Held) -> Serves {
         let (setup, calls) = (Arc::clone(&self.setup), self.calls.clone());
-        let connection = lock(&self.service).serve(io, peer, setup, calls, stop);
-        async move {
-            let _held = held;
-            if let Err(error) = connection.await {
-                let mut chain = String::new();
-                write_chain(&mut chain, &*error).ok();
-                tracing::debug!("a connection ended: {chain}");
-            }
-        }
+        lock(&self.service).serve(io, peer, setup, calls, stop, held)
     }
 }
 
@@ -136,7 +138,7 @@ impl Connections {
         io: Box<dyn Io>,
         peer: PeerInfo,
         stop: &Stop,
-        held: impl Send + 'static,
+        held: Held,
     ) {
         self.0.spawn(serving.serve(io, peer, stop.clone(), held));
     }
@@ -262,17 +264,40 @@ where
         setup: Arc<Setup>,
         calls: Option<Arc<Count>>,
         stop: Stop,
+        held: Held,
     ) -> Serves {
         let service = Counted::new((self.make)(), calls);
         let speak = self.speak;
         match setup.tls.clone() {
-            None => speak(io, peer, service, setup, stop),
+            None => speak(io, peer, service, setup, stop, held),
             Some(tls) => Box::pin(async move {
-                let (io, peer) = tls.accept(io, peer).await?;
-                speak(io, peer, service, setup, stop).await
+                match tls.accept(io, peer).await {
+                    Ok((io, peer)) => speak(io, peer, service, setup, stop, held).await,
+                    Err(error) => tell(&*error),
+                }
             }),
         }
     }
+}
+
+// === impl Told ===
+
+impl<F: Future<Output = Result<(), ServeError>>> Future for Told<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if let Err(error) = ready!(self.project().served.poll(cx)) {
+            tell(&error);
+        }
+        Poll::Ready(())
+    }
+}
+
+#[cold]
+fn tell(error: &(dyn StdError + 'static)) {
+    let mut chain = String::new();
+    write_chain(&mut chain, error).ok();
+    tracing::debug!("a connection ended: {chain}");
 }
 
 #[allow(
@@ -285,6 +310,7 @@ fn speak_http2<S, B>(
     service: S,
     setup: Arc<Setup>,
     stop: Stop,
+    held: Held,
 ) -> Serves
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
@@ -296,10 +322,17 @@ where
     B::Error: Into<BoxError>,
 {
     let served = serve_http2(io, peer, service, &setup.settings, stop.draining());
-    Box::pin(served.err_into())
+    Box::pin(Told { served, held })
 }
 
-fn speak<S, B>(io: Box<dyn Io>, peer: PeerInfo, service: S, setup: Arc<Setup>, stop: Stop) -> Serves
+fn speak<S, B>(
+    io: Box<dyn Io>,
+    peer: PeerInfo,
+    service: S,
+    setup: Arc<Setup>,
+    stop: Stop,
+    held: Held,
+) -> Serves
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
         + Clone
@@ -309,9 +342,9 @@ where
     B: ResponseBody + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    Box::pin(async move {
+    let served = async move {
         let drain = stop.draining();
-        serve_connection(io, peer, service, &setup.settings, drain).await?;
-        Ok(())
-    })
+        serve_connection(io, peer, service, &setup.settings, drain).await
+    };
+    Box::pin(Told { served, held })
 }

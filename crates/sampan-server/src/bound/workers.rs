@@ -10,11 +10,11 @@ use sampan_transport::{DetachedSocket, PeerInfo};
 use std::{
     fmt, io,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc::sync_channel},
     thread,
 };
 use tokio::{
-    runtime::{Builder, Handle, Runtime, RuntimeFlavor},
+    runtime::{Builder, Handle, LocalOptions, LocalRuntime, RuntimeFlavor},
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
 };
 
@@ -174,17 +174,28 @@ impl Worker {
 
 impl Beginning {
     fn begin(&self) -> io::Result<UnboundedSender<Dealt>> {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
         let (inbox, dealt) = unbounded_channel();
         let (serving, stop) = (self.serving.copy(), self.stop.clone());
         let ended = self.ended.clone();
+        let (begun, begins) = sync_channel(1);
         thread::Builder::new()
             .name(format!("sampan-worker-{}", self.number))
             .spawn(move || {
-                let end = run(runtime, &serving, dealt, stop);
-                // Whoever asked may have gone.
-                ended.send(end).ok();
+                // Local, as that of `run`: it is made by its own thread.
+                let runtime = Builder::new_current_thread()
+                    .enable_all()
+                    .build_local(LocalOptions::default());
+                let (runtime, outcome) = match runtime {
+                    Ok(runtime) => (Some(runtime), Ok(())),
+                    Err(error) => (None, Err(error)),
+                };
+                // Whoever asked may have gone, here and below.
+                begun.send(outcome).ok();
+                if let Some(runtime) = runtime {
+                    ended.send(run(runtime, &serving, dealt, stop)).ok();
+                }
             })?;
+        begins.recv().map_err(io::Error::other)??;
         Ok(inbox)
     }
 }
@@ -198,7 +209,7 @@ impl fmt::Debug for Beginning {
 }
 
 fn run(
-    runtime: Runtime,
+    runtime: LocalRuntime,
     serving: &Serving,
     dealt: UnboundedReceiver<Dealt>,
     stop: Stop,

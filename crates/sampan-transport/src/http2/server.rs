@@ -61,7 +61,6 @@ struct Server<IO, S, F, B> {
     wakes: Wakes,
     calls: usize,
     watchdog: Watchdog,
-    activity: Arc<Activity>,
     alarms: Alarms,
     keepalive: Option<(Duration, Duration)>,
     grace: Option<Duration>,
@@ -192,8 +191,7 @@ where
         engine.may_ping_while_idle = http2.may_ping_while_idle;
         let budget = settings.receive_budget.share();
         let shared = Arc::new(Shared::new(Role::Server, engine, Writer::None, budget));
-        let activity = Arc::new(Activity::default());
-        let watchdog = Watchdog::new(settings, Arc::clone(&activity));
+        let watchdog = Watchdog::new(settings);
         let now = Instant::now();
         let mut alarms = Alarms::new(watchdog.first_look().into());
         let keepalive = http2
@@ -218,7 +216,6 @@ where
             wakes: Wakes::default(),
             calls: 0,
             watchdog,
-            activity,
             alarms,
             keepalive,
             grace: settings.max_age_grace,
@@ -458,8 +455,8 @@ where
                         let state = self.shared.lock();
                         (state.engine.has_begun(), state.engine.open_streams())
                     };
-                    self.activity.set(has_begun, self.calls, open);
-                    match self.watchdog.look(now.into_std()) {
+                    let activity = Activity::of(has_begun, self.calls, open);
+                    match self.watchdog.look(now.into_std(), &activity) {
                         Verdict::LookAgain(at) => self.alarms.set(Alarm::Look, Some(at.into())),
                         Verdict::GoAway(at) => {
                             self.begin_drain("max_idle");

@@ -38,13 +38,13 @@ where
 {
     let activity = Arc::new(Activity::default());
     activity.has_begun();
-    let mut watchdog = Watchdog::new(settings, Arc::clone(&activity));
+    let mut watchdog = Watchdog::new(settings);
     let (read, write) = tokio::io::split(io);
     let io = tokio::io::join(Cursor::new(first.freeze()).chain(read), write);
     let dispatch = Dispatch {
         service,
         peer,
-        activity,
+        activity: Arc::clone(&activity),
     };
     let mut builder = Builder::new();
     builder
@@ -64,7 +64,7 @@ where
                 is_draining = true;
                 connection.as_mut().graceful_shutdown();
             }
-            () = look.as_mut() => match watchdog.look(look.deadline().into_std()) {
+            () = look.as_mut() => match watchdog.look(look.deadline().into_std(), &activity) {
                 Verdict::LookAgain(at) => look.as_mut().reset(at.into()),
                 Verdict::GoAway(at) => {
                     connection.as_mut().graceful_shutdown();

@@ -24,7 +24,6 @@ pub(super) struct OpenCall(Arc<Activity>);
 /// Looks at a connection now and then. Calls only count; they never read the clock.
 #[derive(Debug)]
 pub(crate) struct Watchdog {
-    activity: Arc<Activity>,
     started: Instant,
     preface_timeout: Duration,
     idle_timeout: Option<Duration>,
@@ -66,10 +65,12 @@ impl Activity {
     }
 
     /// As it is now, by a driver that counts itself.
-    pub(crate) fn set(&self, has_begun: bool, calls: usize, open: usize) {
-        self.began.store(has_begun, Ordering::Relaxed);
-        self.calls.store(calls, Ordering::Relaxed);
-        self.open.store(open, Ordering::Relaxed);
+    pub(crate) const fn of(has_begun: bool, calls: usize, open: usize) -> Self {
+        Self {
+            began: AtomicBool::new(has_begun),
+            calls: AtomicUsize::new(calls),
+            open: AtomicUsize::new(open),
+        }
     }
 }
 
@@ -82,9 +83,8 @@ impl Drop for OpenCall {
 // === impl Watchdog ===
 
 impl Watchdog {
-    pub(crate) fn new(settings: &ServeSettings, activity: Arc<Activity>) -> Self {
+    pub(crate) fn new(settings: &ServeSettings) -> Self {
         Self {
-            activity,
             started: tokio::time::Instant::now().into_std(),
             preface_timeout: settings.preface_timeout,
             idle_timeout: settings.idle_timeout,
@@ -96,11 +96,11 @@ impl Watchdog {
         self.started + self.preface_timeout
     }
 
-    pub(crate) fn look(&mut self, now: Instant) -> Verdict {
-        let calls = self.activity.calls.load(Ordering::Relaxed);
-        let is_open = self.activity.open.load(Ordering::Relaxed) > 0;
+    pub(crate) fn look(&mut self, now: Instant, activity: &Activity) -> Verdict {
+        let calls = activity.calls.load(Ordering::Relaxed);
+        let is_open = activity.open.load(Ordering::Relaxed) > 0;
         match self.state {
-            State::Beginning if calls == 0 && !self.activity.began.load(Ordering::Relaxed) => {
+            State::Beginning if calls == 0 && !activity.began.load(Ordering::Relaxed) => {
                 Verdict::Close(ServeError::PrefaceTimeout(self.preface_timeout))
             }
             State::Serving(Some(before)) if calls == before => {
@@ -124,7 +124,7 @@ mod tests {
 
     fn watched() -> (Watchdog, Arc<Activity>) {
         let activity = Arc::new(Activity::default());
-        let watchdog = Watchdog::new(&ServeSettings::default(), Arc::clone(&activity));
+        let watchdog = Watchdog::new(&ServeSettings::default());
         (watchdog, activity)
     }
 
@@ -132,10 +132,10 @@ mod tests {
 
     #[test]
     fn a_connection_that_sends_nothing_is_closed() {
-        let (mut watchdog, _) = watched();
+        let (mut watchdog, activity) = watched();
         let first = watchdog.first_look();
         assert!(matches!(
-            watchdog.look(first),
+            watchdog.look(first, &activity),
             Verdict::Close(ServeError::PrefaceTimeout(_))
         ));
     }
@@ -146,7 +146,7 @@ mod tests {
         activity.has_begun();
         let mut now = watchdog.first_look();
         let mut look = |now: &mut Instant| {
-            let verdict = watchdog.look(*now);
+            let verdict = watchdog.look(*now, &activity);
             if let Verdict::LookAgain(at) | Verdict::GoAway(at) = verdict {
                 *now = at;
             }
