@@ -4,12 +4,12 @@ use crate::{Cell, policies, published::Ramp, scenarios, tally::Tally};
 use std::fmt::Write as _;
 
 const WIDTH: f64 = 900.0;
-const COLOURS: [&str; 7] = [
-    "#9aa5b1", "#c2782e", "#1769aa", "#8ec1ea", "#7a3fa0", "#b8860b", "#c0334d",
+const COLOURS: [&str; 8] = [
+    "#9aa5b1", "#c2782e", "#1769aa", "#8ec1ea", "#2e8b57", "#7a3fa0", "#b8860b", "#c0334d",
 ];
 const LEFT: f64 = 230.0;
 const RIGHT: f64 = 40.0;
-const BAND: f64 = 62.0;
+const BAND: f64 = 66.0;
 const TOP: f64 = 70.0;
 
 /// 99 of a hundred calls over ten replicas at 80 %, and over load beside antagonists.

@@ -1,7 +1,7 @@
 //! What is compared.
 
 use sampan_client::balance::{
-    LeastRequest, PeakEwma, Policy, Prequal, Random, RoundRobin, WeightedRoundRobin,
+    LeastRequest, LeastTime, PeakEwma, Policy, Prequal, Random, RoundRobin, WeightedRoundRobin,
 };
 use std::{
     sync::Arc,
@@ -20,6 +20,7 @@ pub(crate) enum Kind {
     Random,
     RoundRobin,
     LeastRequest,
+    LeastTime,
     PeakEwma,
     WeightedRoundRobin,
     Prequal,
@@ -50,6 +51,7 @@ impl Contender {
             (Kind::RoundRobin, _) => "round_robin",
             (Kind::LeastRequest, true) => "least_request",
             (Kind::LeastRequest, false) => "  without ejection",
+            (Kind::LeastTime, _) => "least_time",
             (Kind::PeakEwma, _) => "peak_ewma",
             (Kind::WeightedRoundRobin, _) => "weighted_round_robin",
             (Kind::Prequal, _) => "prequal",
@@ -61,6 +63,7 @@ impl Contender {
             Kind::Random => Arc::new(Random),
             Kind::RoundRobin => Arc::new(RoundRobin),
             Kind::LeastRequest => Arc::new(LeastRequest::default()),
+            Kind::LeastTime => Arc::new(LeastTime),
             Kind::PeakEwma => Arc::new(PeakEwma::default()),
             // The runs are shorter than its 10 s.
             Kind::WeightedRoundRobin => {
@@ -72,11 +75,12 @@ impl Contender {
 }
 
 /// What the table compares.
-pub(crate) const ALL: [Contender; 7] = [
+pub(crate) const ALL: [Contender; 8] = [
     Contender::new(Kind::Random),
     Contender::new(Kind::RoundRobin),
     Contender::new(Kind::LeastRequest),
     Contender::bare(Kind::LeastRequest),
+    Contender::new(Kind::LeastTime),
     Contender::new(Kind::PeakEwma),
     Contender::new(Kind::WeightedRoundRobin),
     Contender::new(Kind::Prequal),

@@ -62,7 +62,12 @@ pub(crate) fn one_slow_node() {
         mean_work: 100 * MILLI,
         ..PLAIN
     };
-    let kinds = [Kind::RoundRobin, Kind::LeastRequest, Kind::PeakEwma];
+    let kinds = [
+        Kind::RoundRobin,
+        Kind::LeastRequest,
+        Kind::PeakEwma,
+        Kind::LeastTime,
+    ];
     let tallies = crew::run(&kinds, |kind| {
         World::run(Plan {
             contender: Contender::bare(*kind),
@@ -100,6 +105,7 @@ pub(crate) fn antagonists() -> Vec<Ramp> {
     let kinds = [
         Kind::WeightedRoundRobin,
         Kind::LeastRequest,
+        Kind::LeastTime,
         Kind::PeakEwma,
         Kind::Prequal,
     ];

@@ -6,8 +6,8 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use rand::{SeedableRng, rngs::SmallRng};
 use sampan_client::balance::{
-    CallInfo, LeastRequest, LoadReport, Member, Outcome, PeakEwma, PickFirst, Picker, Policy,
-    Prequal, Random, Replica, RingHash, RoundRobin, TierBy, Tiers, Verdict, Weighted,
+    CallInfo, LeastRequest, LeastTime, LoadReport, Member, Outcome, PeakEwma, PickFirst, Picker,
+    Policy, Prequal, Random, Replica, RingHash, RoundRobin, TierBy, Tiers, Verdict, Weighted,
     WeightedRoundRobin,
 };
 use std::{
@@ -49,12 +49,13 @@ fn picker(policy: &dyn Policy, count: u32, now: Instant) -> (Vec<Member>, Arc<dy
 
 fn picks(criterion: &mut Criterion) {
     let now = Instant::now();
-    let policies: [(&str, Box<dyn Policy>); 10] = [
+    let policies: [(&str, Box<dyn Policy>); 11] = [
         ("pick_first", Box::new(PickFirst::in_order())),
         ("round_robin", Box::new(RoundRobin)),
         ("random", Box::new(Random)),
         ("weighted", Box::new(Weighted::default())),
         ("least_request", Box::new(LeastRequest::default())),
+        ("least_time", Box::new(LeastTime)),
         ("peak_ewma", Box::new(PeakEwma::default())),
         (
             "weighted_round_robin",

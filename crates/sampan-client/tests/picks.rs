@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use sampan_client::balance::{
-    CallInfo, LeastRequest, LoadReport, Member, Outcome, PeakEwma, PickFirst, Policy, Prequal,
-    Random, Replica, RingHash, RngCore, RoundRobin, TierBy, Tiers, Verdict, Weighted,
+    CallInfo, LeastRequest, LeastTime, LoadReport, Member, Outcome, PeakEwma, PickFirst, Policy,
+    Prequal, Random, Replica, RingHash, RngCore, RoundRobin, TierBy, Tiers, Verdict, Weighted,
     WeightedRoundRobin,
 };
 use std::{
@@ -36,12 +36,13 @@ impl RngCore for Counting {
 #[test]
 fn picks_and_ends_of_calls_allocate_nothing() {
     let now = Instant::now();
-    let policies: [Box<dyn Policy>; 10] = [
+    let policies: [Box<dyn Policy>; 11] = [
         Box::new(PickFirst::shuffled()),
         Box::new(RoundRobin),
         Box::new(Random),
         Box::new(Weighted::default()),
         Box::new(LeastRequest::default()),
+        Box::new(LeastTime),
         Box::new(PeakEwma::default()),
         Box::new(WeightedRoundRobin::default()),
         Box::new(Prequal::new(now)),

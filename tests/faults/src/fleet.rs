@@ -28,7 +28,7 @@ pub struct Program {
     words: Vec<String>,
 }
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 // === impl Program ===
 

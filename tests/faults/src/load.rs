@@ -75,7 +75,7 @@ pub struct Tally {
 const BEAT: Duration = Duration::from_millis(2);
 /// More are not begun, whatever the rate.
 const MOST_AT_ONCE: usize = 20_000;
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 // === impl Load ===
 

@@ -2,7 +2,12 @@
 
 use sampan::Channel;
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    thread,
     time::{Duration, Instant},
 };
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -18,7 +23,17 @@ pub struct Row {
 
 /// Calls a second in the full form, and in the short one.
 const RATES: (f64, f64) = (2_000.0, 500.0);
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
+/// A machine that lets a thread wait so much too long is no judge of milliseconds.
+const STANDSTILL: Duration = Duration::from_millis(30);
+const TURNS: usize = 3;
+
+/// Watches how long threads that are due have to wait on this machine.
+struct Standstills {
+    longest: Arc<AtomicU64>,
+    is_over: Arc<AtomicBool>,
+    thread: thread::JoinHandle<()>,
+}
 
 // === impl Row ===
 
@@ -48,12 +63,36 @@ impl Row {
     }
 
     /// Tells what was measured.
-    pub fn figure(&self, figure: impl std::fmt::Display) {
+    pub fn figure(&self, figure: impl fmt::Display) {
         println!(
             "{}: {figure} [{:.1} s]",
             self.name,
             self.began.elapsed().as_secs_f64()
         );
+    }
+
+    /// Shows what the machine itself can spoil, by standing still when a moment matters: where it
+    /// is wrong and the machine did, it is shown again, three times at most.
+    ///
+    /// # Panics
+    ///
+    /// When it is wrong although the machine went on, or each time.
+    pub fn judge(&self, mut show: impl FnMut() -> Result<(), String>) {
+        for turn in 1..=TURNS {
+            let standstills = Standstills::watch();
+            let shown = show();
+            let longest = standstills.end();
+            match shown {
+                Ok(()) => return,
+                Err(wrong) if turn < TURNS && longest >= STANDSTILL => {
+                    println!(
+                        "{}: {wrong}, but the machine stood still for {longest:?}: again",
+                        self.name
+                    );
+                }
+                Err(wrong) => panic!("{wrong} (longest standstill {longest:?})"),
+            }
+        }
     }
 
     /// Waits until so many endpoints are connected.
@@ -63,6 +102,50 @@ impl Row {
             let connect = async { tokio::time::timeout(PATIENCE, channel.connect()).await };
             matches!(self.runtime.block_on(connect), Ok(Ok(()))) && ready(channel) == count
         });
+    }
+}
+
+// === impl Standstills ===
+
+impl Standstills {
+    fn watch() -> Self {
+        const BEAT: Duration = Duration::from_millis(5);
+        let (longest, is_over) = (Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
+        let thread = thread::spawn({
+            let (longest, is_over) = (Arc::clone(&longest), Arc::clone(&is_over));
+            move || {
+                while !is_over.load(Relaxed) {
+                    let began = Instant::now();
+                    thread::sleep(BEAT);
+                    let late = began.elapsed().saturating_sub(BEAT);
+                    longest.fetch_max(late.as_micros() as u64, Relaxed);
+                }
+            }
+        });
+        Self {
+            longest,
+            is_over,
+            thread,
+        }
+    }
+
+    fn end(self) -> Duration {
+        self.is_over.store(true, Relaxed);
+        self.thread.join().unwrap();
+        Duration::from_micros(self.longest.load(Relaxed))
+    }
+}
+
+/// What is wrong, unless it is so.
+///
+/// # Errors
+///
+/// When it is not.
+pub fn holds(is_so: bool, wrong: impl fmt::Display) -> Result<(), String> {
+    if is_so {
+        Ok(())
+    } else {
+        Err(wrong.to_string())
     }
 }
 
@@ -89,7 +172,7 @@ pub fn wait_until(what: &str, limit: Duration, mut is_so: impl FnMut() -> bool) 
     let began = Instant::now();
     while !is_so() {
         assert!(began.elapsed() < limit, "{what}: not within {limit:?}");
-        std::thread::sleep(Duration::from_millis(2));
+        thread::sleep(Duration::from_millis(2));
     }
     began.elapsed()
 }

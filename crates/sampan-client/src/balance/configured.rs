@@ -3,8 +3,8 @@
 //! Source: gRFC A24, and those of each balancer.
 
 use super::{
-    Balancing, FailurePercentage, LeastRequest, OutlierSettings, PeakEwma, PickFirst, Policy,
-    Prequal, Random, RingHash, RoundRobin, SlowStart, SuccessRate, TierBy, Tiers,
+    Balancing, FailurePercentage, LeastRequest, LeastTime, OutlierSettings, PeakEwma, PickFirst,
+    Policy, Prequal, Random, RingHash, RoundRobin, SlowStart, SuccessRate, TierBy, Tiers,
     UtilizationMetric, Weighted, WeightedRoundRobin,
 };
 use sampan_wire::service_config::balance::{self as config, BalanceConfig};
@@ -33,6 +33,7 @@ impl Balancing {
             BalanceConfig::Random => Arc::new(Random),
             BalanceConfig::WeightedRoundRobin(one) => Arc::new(weighted_round_robin(one)),
             BalanceConfig::LeastRequest(one) => Arc::new(LeastRequest::of(one.choice_count)),
+            BalanceConfig::LeastTime => Arc::new(LeastTime),
             BalanceConfig::RingHash(one) => Arc::new(ring_hash(one)),
             BalanceConfig::OutlierDetection(one) => {
                 self.outliers = Some(outliers(one));
@@ -228,6 +229,7 @@ mod tests {
                 }}"#,
                 "Tiers { by: Priority, within: RoundRobin",
             ),
+            (r#"{"sampan.least_time": {}}"#, "LeastTime"),
             (r#"{"sampan.peak_ewma": {}}"#, "PeakEwma"),
             (r#"{"sampan.prequal": {}}"#, "Prequal"),
             (

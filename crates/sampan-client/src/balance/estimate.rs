@@ -29,7 +29,7 @@ pub(super) struct Estimate {
 }
 
 /// The moment is counted in these, of 16 µs, and wraps in 19 h.
-const TICK_NANOS: u64 = 16_000;
+pub(super) const TICK_NANOS: u64 = 16_000;
 const MAX_PENALTY: Duration = Duration::from_secs(300);
 /// Stands for no measurement: below any.
 const NEVER: f32 = 0.0;
@@ -125,11 +125,11 @@ impl Estimate {
 }
 
 #[allow(clippy::cast_possible_truncation, reason = "it wraps")]
-const fn ticks(nanos: u64) -> u32 {
+pub(super) const fn ticks(nanos: u64) -> u32 {
     (nanos / TICK_NANOS) as u32
 }
 
-const fn pack(average: f32, stamp: u32) -> u64 {
+pub(super) const fn pack(average: f32, stamp: u32) -> u64 {
     (average.to_bits() as u64) << 32 | stamp as u64
 }
 
@@ -137,7 +137,7 @@ const fn pack(average: f32, stamp: u32) -> u64 {
     clippy::cast_possible_truncation,
     reason = "the lower half is the stamp"
 )]
-const fn unpack(word: u64) -> (f32, u32) {
+pub(super) const fn unpack(word: u64) -> (f32, u32) {
     (f32::from_bits((word >> 32) as u32), word as u32)
 }
 

@@ -9,7 +9,8 @@ use std::{sync::Arc, time::Instant};
 /// Of a few endpoints drawn at random, the one with the fewest calls in flight: avoids slow
 /// endpoints without knowing anything else about them.
 ///
-/// A call is in flight until its last trailer, or the drop of its response. Ties go by weight.
+/// A call is in flight until its last trailer, or the drop of its response. An endpoint of weight 3
+/// counts as having a third of its calls, and ties go by weight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeastRequest {
     choices: u32,
@@ -56,10 +57,16 @@ impl Picker for LeastRequestPicker {
     }
 }
 
-/// Whether `one` has fewer calls in flight. Of two that have as many each gets by its weight.
+/// Whether `one` has fewer calls in flight for its weight. Of two that have as many each gets by its
+/// weight.
 pub(super) fn has_less(one: &Seat, other: &Seat, rng: &mut dyn RngCore) -> bool {
     let (ours, theirs) = (one.replica.in_flight(), other.replica.in_flight());
-    if ours != theirs || one.weight == other.weight {
+    if one.weight == other.weight {
+        return ours < theirs;
+    }
+    let part = |calls: u32, of: u32| u64::from(calls) * u64::from(of);
+    let (ours, theirs) = (part(ours, other.weight), part(theirs, one.weight));
+    if ours != theirs {
         return ours < theirs;
     }
     let (one, other) = (f64::from(one.weight), f64::from(other.weight));
@@ -90,6 +97,22 @@ mod tests {
         let ten = bench.shares(&LeastRequest::of(10), 20_000)[0];
         assert!((0.09..0.11).contains(&two), "{two}");
         assert!((0.37..0.52).contains(&ten), "{ten}");
+    }
+
+    #[test]
+    fn busy_endpoints_have_calls_in_flight_by_their_weights() {
+        let mut bench = Bench::new(3);
+        for (member, weight) in bench.members.iter_mut().zip([4, 2, 1]) {
+            member.weight = weight;
+        }
+        for _ in 0..700 {
+            let index = bench.picks(&LeastRequest::default(), 1)[0];
+            bench.members[index].replica.begin();
+        }
+        let in_flight = bench.members.iter().map(|one| one.replica.in_flight());
+        for (calls, expected) in in_flight.zip([400, 200, 100]) {
+            assert!(calls.abs_diff(expected) <= 8, "{calls} for {expected}");
+        }
     }
 
     #[test]

@@ -229,6 +229,12 @@ impl Outliers {
         }
     }
 
+    /// Whether half of the failures are there that it takes to be ejected.
+    pub(super) fn are_many(&self, failures: u32) -> bool {
+        let most = self.settings.consecutive_failures;
+        most.is_some_and(|most| failures >= most.div_ceil(2))
+    }
+
     /// A replica has failed in a row as often as `after` says, after `before`.
     pub(super) fn on_failures(
         &self,

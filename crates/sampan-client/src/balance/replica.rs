@@ -1,8 +1,9 @@
 //! What a channel learns of one endpoint, without a lock.
 
 use super::{
-    LoadReport, Outliers, SlowStart,
+    LoadReport, Outcome, Outliers, SlowStart, Verdict,
     estimate::{Estimate, LatencySettings},
+    pace::Pace,
     prequal::Reports,
     report::{KnownWeight, Weight, WeightSettings},
     unit,
@@ -37,6 +38,7 @@ pub struct Replica {
     warming_since: AtomicU64,
     slow_start: SlowStart,
     latency: Estimate,
+    pace: Pace,
     weight: Weight,
     number: u32,
 }
@@ -49,7 +51,9 @@ pub enum Learns {
     /// Nothing more.
     #[default]
     Nothing,
-    /// How long calls take.
+    /// How long calls take, evenly: what [`LeastTime`](super::LeastTime) goes by.
+    Pace,
+    /// How long calls take, the slowest above all.
     Latency(LatencySettings),
     /// A weight, from the load reports that come with calls.
     Weight(WeightSettings),
@@ -59,56 +63,12 @@ pub enum Learns {
     Reports(Arc<Reports>),
 }
 
-/// How one attempt went.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Outcome {
-    /// When it was picked.
-    pub started: Instant,
-    /// From there to its answer, where that is one message: how long a stream takes says nothing
-    /// of its endpoint.
-    pub round_trip: Option<Duration>,
-    /// Whose doing its end was.
-    pub verdict: Verdict,
-    /// For how long the endpoint asked to be left alone.
-    pub pushback: Option<Duration>,
-    /// What the endpoint said of its load.
-    pub report: Option<LoadReport>,
-}
-
-/// Whose doing the end of an attempt was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// The endpoint did its part: OK, or a status that is the caller's fault.
-    Served,
-    /// The endpoint failed: UNKNOWN, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE or DATA_LOSS.
-    Failed,
-    /// The caller gave up before its deadline: it says nothing of the endpoint.
-    GaveUp,
-}
-
 const EJECTED: u32 = 1;
 const PUSHED_BACK: u32 = 2;
 const WARMING: u32 = 4;
 
 /// No endpoint can ask to be left alone for longer.
 const MAX_PUSHBACK: Duration = Duration::from_secs(300);
-
-// === impl Outcome ===
-
-impl Outcome {
-    /// One without pushback or report.
-    #[must_use]
-    pub const fn new(started: Instant, round_trip: Duration, verdict: Verdict) -> Self {
-        Self {
-            started,
-            round_trip: Some(round_trip),
-            verdict,
-            pushback: None,
-            report: None,
-        }
-    }
-}
 
 // === impl Replica ===
 
@@ -136,6 +96,7 @@ impl Replica {
             warming_since: AtomicU64::new(0),
             slow_start: SlowStart::default(),
             latency: Estimate::new(),
+            pace: Pace::new(),
             weight: Weight::new(),
             number,
         }
@@ -192,6 +153,7 @@ impl Replica {
         match &self.learns {
             Learns::Nothing | Learns::WeightBesideCalls(_) => {}
             _ if self.is_alone.load(Relaxed) => {}
+            Learns::Pace => self.pace.learn(self.at(now), outcome),
             Learns::Latency(settings) => {
                 self.latency.learn(settings, self.at(now), outcome);
             }
@@ -215,7 +177,7 @@ impl Replica {
                 self.weight.learn(settings, self.at(now), report);
             }
             Learns::Reports(reports) => reports.learn(self.number, now, report),
-            Learns::Nothing | Learns::Latency(_) | Learns::Weight(_) => {}
+            Learns::Nothing | Learns::Pace | Learns::Latency(_) | Learns::Weight(_) => {}
         }
     }
 
@@ -260,6 +222,7 @@ impl Replica {
     pub fn starts_over(&self) {
         self.weight.forget();
         self.latency.forget();
+        self.pace.forget();
         self.failures_in_row.store(0, Relaxed);
     }
 
@@ -341,6 +304,26 @@ impl Replica {
     /// How long its calls take, as of now, in microseconds; None before the first has ended.
     pub(super) fn latency(&self, settings: &LatencySettings, now: Instant) -> Option<f32> {
         self.latency.read(settings, self.at(now))
+    }
+
+    /// How long its calls take on the average, in microseconds; None before the first has ended.
+    pub(super) fn pace(&self) -> Option<f32> {
+        self.pace.read()
+    }
+
+    /// How long ago that was heard last.
+    pub(super) fn age_of_pace(&self, now: Instant) -> Duration {
+        self.pace.age(self.at(now))
+    }
+
+    /// Whether it has failed so often in a row that little is missing until it is ejected: then it
+    /// should be known soon.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        let failures = self.failures_in_row.load(Relaxed);
+        let outliers = self.outliers.as_ref();
+        failures > 0
+            && !self.is_ejected()
+            && outliers.is_some_and(|outliers| outliers.are_many(failures))
     }
 
     /// What its reports come to; None when they are too few, or too old.

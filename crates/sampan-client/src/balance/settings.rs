@@ -1,8 +1,8 @@
 //! How a channel balances, as its builder is told.
 
 use super::{
-    LeastRequest, OutlierSettings, PeakEwma, PickFirst, Policy, Prequal, Random, RoundRobin,
-    SlowStart, TierBy, Tiers, WeightedRoundRobin,
+    LeastRequest, LeastTime, OutlierSettings, PeakEwma, PickFirst, Policy, Prequal, Random,
+    RoundRobin, SlowStart, TierBy, Tiers, WeightedRoundRobin,
 };
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -14,8 +14,11 @@ pub enum Balance {
     /// Of two endpoints drawn at random, the one that should answer first, by how long its
     /// calls took of late and how many it has in flight.
     PeakEwma,
-    /// Of two endpoints drawn at random, the one with fewer calls in flight.
+    /// Of two endpoints drawn at random, the one with fewer calls in flight, unless one is much
+    /// slower than the other.
     #[default]
+    LeastTime,
+    /// Of two endpoints drawn at random, the one with fewer calls in flight.
     LeastRequest,
     /// Each endpoint in turn.
     RoundRobin,
@@ -64,6 +67,7 @@ impl Balance {
 
     fn into_policy(self) -> Arc<dyn Policy> {
         match self {
+            Self::LeastTime => Arc::new(LeastTime),
             Self::LeastRequest => Arc::new(LeastRequest::default()),
             Self::RoundRobin => Arc::new(RoundRobin),
             Self::Random => Arc::new(Random),

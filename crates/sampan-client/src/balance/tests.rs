@@ -11,6 +11,7 @@ use std::{sync::Arc, time::Duration};
 
 fn policies() -> Vec<Arc<dyn Policy>> {
     let named = [
+        Balance::LeastTime,
         Balance::LeastRequest,
         Balance::RoundRobin,
         Balance::Random,

@@ -67,8 +67,9 @@ impl ChannelBuilder {
     }
 
     /// How endpoints are chosen: a [`Balance`](crate::Balance), or a [`Balancing`] with more
-    /// settings. Goes before the service config's. Default: least request of two; outliers are
-    /// ejected, and endpoints that join start slowly.
+    /// settings. Goes before the service config's. Default: least request of two, but for
+    /// endpoints that are much slower than others; outliers are ejected, and endpoints that join
+    /// start slowly.
     pub fn balance(mut self, balancing: impl Into<Balancing>) -> Self {
         self.balancing = Some(balancing.into());
         self

@@ -66,7 +66,7 @@ pub fn describe_channel(config: Option<&ServiceConfig>) -> String {
     let by = |is_said: bool| if is_said { "service config" } else { "default" };
     let mut rows = Rows::default();
     let balance = config.and_then(ServiceConfig::balance);
-    let name = balance.map_or("least request of two", |balance| balance.name());
+    let name = balance.map_or("sampan.least_time", |balance| balance.name());
     rows.add_by("balance", name, by(balance.is_some()));
     let throttling = config.and_then(ServiceConfig::retry_throttling);
     let (tokens, ratio) = throttling.map_or((10, 100), |throttling| {

@@ -25,6 +25,8 @@ pub enum BalanceConfig {
     WeightedRoundRobin(WeightedRoundRobin),
     /// `least_request_experimental`: of some drawn at random, the one with the fewest calls.
     LeastRequest(LeastRequest),
+    /// `sampan.least_time`: of two drawn at random, the one with fewer calls, unless one is slow.
+    LeastTime,
     /// `ring_hash_experimental`: calls that are alike go to one endpoint.
     RingHash(RingHash),
     /// `outlier_detection_experimental`: leaves out endpoints that do worse than the others.
@@ -231,6 +233,7 @@ impl BalanceConfig {
             Self::Random => "random",
             Self::WeightedRoundRobin(_) => "weighted_round_robin",
             Self::LeastRequest(_) => "least_request_experimental",
+            Self::LeastTime => "sampan.least_time",
             Self::RingHash(_) => "ring_hash_experimental",
             Self::OutlierDetection(_) => "outlier_detection_experimental",
             Self::Priority(_) => "priority_experimental",

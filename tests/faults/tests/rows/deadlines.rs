@@ -2,7 +2,7 @@
 //! own noise.
 
 use faults::{
-    load::{Kind, Load, Settings, Tally},
+    load::{Kind, Load, Settings, Tally, call},
     proto::{Request, replica_client::ReplicaClient},
     replica::{Behaviour, Journal, Replica},
 };
@@ -132,7 +132,7 @@ async fn p99(balance: Balance, slow: usize) -> (Duration, f64, usize) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn by_peak_ewma_one_replica_ten_times_slower_costs_half_of_the_p99_at_most() {
+async fn by_default_one_replica_ten_times_slower_costs_half_of_the_p99_at_most() {
     let ratio = async |name, balance: fn() -> Balance| {
         let (healthy, ..) = p99(balance(), 0).await;
         let (with_slow, share, failed) = p99(balance(), 1).await;
@@ -144,6 +144,45 @@ async fn by_peak_ewma_one_replica_ten_times_slower_costs_half_of_the_p99_at_most
         ratio
     };
     ratio("least request", || Balance::LeastRequest).await;
-    let worst = ratio("peak EWMA", || Balance::PeakEwma).await;
-    assert!(worst <= 1.5, "{worst}");
+    let others = ratio("peak EWMA", || Balance::PeakEwma).await;
+    let default = ratio("the default", Balance::default).await;
+    assert!(default <= 1.5 && others <= 1.5, "{default}, {others}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_replica_gets_hardly_a_call_though_none_is_in_flight_and_its_part_when_it_is_fast() {
+    for balance in [Balance::default(), Balance::PeakEwma] {
+        let returns = matches!(balance, Balance::LeastTime);
+        let replicas = ["a", "b", "c"].map(|name| Replica::new(name, Journal::None));
+        let slow = &replicas[1];
+        let behave = |millis| {
+            slow.behave(Behaviour {
+                delay: Duration::from_millis(millis),
+                ..Behaviour::default()
+            });
+        };
+        behave(500);
+        let channel = channel(&replicas, balance);
+        channel.connect().await.unwrap();
+        let share = async |length: Duration| {
+            let (began, mut calls, mut slow) = (Instant::now(), 0.0, 0.0);
+            while began.elapsed() < length {
+                let call = call(channel.clone(), Kind::Write, Duration::from_secs(1)).await;
+                calls += 1.0;
+                slow += f64::from(u8::from(call.1.unwrap() == "b"));
+                sleep(Duration::from_millis(20)).await;
+            }
+            slow / calls
+        };
+        share(Duration::from_secs(5)).await;
+        let while_slow = share(Duration::from_secs(15)).await;
+        assert!(while_slow < 0.02, "{while_slow}");
+        behave(0);
+        share(Duration::from_secs(11)).await;
+        let when_fast = share(Duration::from_secs(5)).await;
+        println!(
+            "slow: {while_slow:.4} of the calls, 11 s after it was fast again: {when_fast:.4}"
+        );
+        assert!(!returns || (0.25..0.42).contains(&when_fast), "{when_fast}");
+    }
 }

@@ -5,7 +5,7 @@ use faults::{
     fleet::{Process, Program, target},
     load::{Kind, Load, Settings, Tally, call},
     replica::Behaviour,
-    row::{Row, attempts, rate, seconds},
+    row::{Row, attempts, holds, is_full, rate, seconds},
 };
 use sampan::{Channel, Code};
 use std::{thread::sleep, time::Duration};
@@ -14,7 +14,7 @@ fn calls(kind: Kind, rate: f64) -> Settings {
     Settings {
         kind,
         rate,
-        deadline: Duration::from_secs(1),
+        deadline: Duration::from_secs(5),
     }
 }
 
@@ -36,34 +36,37 @@ fn gained(after: &[u64], before: &[u64]) -> Vec<u64> {
 #[test]
 fn a_replica_that_fails_every_call_at_once_has_two_percent_after_ten_seconds() {
     let row = Row::begin("fails at once");
-    for code in [Code::Internal, Code::Unavailable] {
-        let mut fleet = Process::three(REPLICA, |program| program);
-        let channel = Channel::dial(target(&fleet)).unwrap();
-        row.until_ready(&channel, 3);
-        let load = Load::start(row.runtime(), &channel, calls(Kind::Read, rate()));
-        sleep(Duration::from_millis(500));
-        fleet[2].behave(Behaviour {
-            fails: Some(code as i32),
-            ..Behaviour::default()
-        });
-        // What holds after ten seconds holds after two.
-        sleep(seconds(2, 10));
-        let before = attempts_of(&channel, &fleet);
-        sleep(seconds(2, 10));
-        let gained = gained(&attempts_of(&channel, &fleet), &before);
-        let tally = Tally::of(&load.finish());
-        let share = gained[2] as f64 / gained.iter().sum::<u64>() as f64;
-        row.figure(format_args!(
+    row.judge(|| {
+        for code in [Code::Internal, Code::Unavailable] {
+            let mut fleet = Process::three(REPLICA, |program| program);
+            let channel = Channel::dial(target(&fleet)).unwrap();
+            row.until_ready(&channel, 3);
+            let load = Load::start(row.runtime(), &channel, calls(Kind::Read, rate()));
+            sleep(Duration::from_millis(500));
+            fleet[2].behave(Behaviour {
+                fails: Some(code as i32),
+                ..Behaviour::default()
+            });
+            // What holds after ten seconds holds after two.
+            sleep(seconds(2, 10));
+            let before = attempts_of(&channel, &fleet);
+            sleep(seconds(2, 10));
+            let gained = gained(&attempts_of(&channel, &fleet), &before);
+            let tally = Tally::of(&load.finish());
+            let share = gained[2] as f64 / gained.iter().sum::<u64>() as f64;
+            row.figure(format_args!(
             "{code:?}: {:.2} % of the attempts; {} of {} calls failed in all, {} were tried again",
             100.0 * share,
             tally.failures(),
             tally.calls,
             channel.counts().retries
         ));
-        assert!(share <= 0.02, "{share}");
-        // Those that it takes to find out, of which a half may be tried again.
-        assert!(tally.failures() <= 20, "{:?}", tally.failed);
-    }
+            holds(share <= 0.02, format_args!("a share of {share}"))?;
+            // Those that it takes to find out, of which a half may be tried again.
+            holds(tally.failures() <= 20, format_args!("{:?}", tally.failed))?;
+        }
+        Ok(())
+    });
 }
 
 #[test]
@@ -78,10 +81,10 @@ fn an_endpoint_alone_is_tried_on_each_of_a_hundred_calls_though_all_fail() {
     });
     let one = || {
         row.runtime()
-            .block_on(call(channel.clone(), Kind::Write, Duration::from_secs(1)))
+            .block_on(call(channel.clone(), Kind::Write, Duration::from_secs(5)))
             .1
     };
-    faults::row::wait_until("it fails", Duration::from_secs(1), || one().is_err());
+    faults::row::wait_until("it fails", Duration::from_secs(10), || one().is_err());
     let before = attempts(&channel);
     for _ in 0..100 {
         assert_eq!(one().unwrap_err(), (Code::Internal, "as told".to_owned()));
@@ -90,41 +93,48 @@ fn an_endpoint_alone_is_tried_on_each_of_a_hundred_calls_though_all_fail() {
     row.figure(format_args!("{tried} of 100 calls reached it"));
     assert_eq!(tried, 100);
     alone[0].behave(Behaviour::default());
-    faults::row::wait_until("it is well again", Duration::from_secs(1), || one().is_ok());
+    faults::row::wait_until("it is well again", Duration::from_secs(10), || {
+        one().is_ok()
+    });
 }
 
 #[test]
 fn a_replica_that_sheds_with_pushback_has_a_third_of_the_others_share() {
     let row = Row::begin("sheds with pushback");
-    let mut fleet = Process::three(REPLICA, |program| program);
-    let channel = Channel::dial(target(&fleet)).unwrap();
-    row.until_ready(&channel, 3);
-    let load = Load::start(row.runtime(), &channel, calls(Kind::Read, rate()));
-    sleep(Duration::from_millis(500));
-    fleet[0].behave(Behaviour {
-        sheds: Some(Duration::from_millis(100)),
-        ..Behaviour::default()
+    row.judge(|| {
+        let mut fleet = Process::three(REPLICA, |program| program);
+        let channel = Channel::dial(target(&fleet)).unwrap();
+        row.until_ready(&channel, 3);
+        let load = Load::start(row.runtime(), &channel, calls(Kind::Read, rate()));
+        sleep(Duration::from_millis(500));
+        fleet[0].behave(Behaviour {
+            sheds: Some(Duration::from_millis(100)),
+            ..Behaviour::default()
+        });
+        sleep(Duration::from_millis(500));
+        let before = attempts_of(&channel, &fleet);
+        sleep(seconds(3, 15));
+        let gained = gained(&attempts_of(&channel, &fleet), &before);
+        fleet[0].behave(Behaviour::default());
+        sleep(Duration::from_secs(1));
+        let tally = Tally::of(&load.finish());
+        let other = gained[1].min(gained[2]) as f64;
+        row.figure(format_args!(
+            "{} attempts beside {} and {}: {:.3} of a share; {} of {} calls failed in all {:?}",
+            gained[0],
+            gained[1],
+            gained[2],
+            gained[0] as f64 / other,
+            tally.failures(),
+            tally.calls,
+            tally.failed
+        ));
+        assert!(gained[0] > 0, "it is asked again when its time is over");
+        holds(
+            gained[0] as f64 <= other / 3.0,
+            format_args!("{} attempts beside {other}", gained[0]),
+        )
     });
-    sleep(Duration::from_millis(500));
-    let before = attempts_of(&channel, &fleet);
-    sleep(seconds(3, 15));
-    let gained = gained(&attempts_of(&channel, &fleet), &before);
-    fleet[0].behave(Behaviour::default());
-    sleep(Duration::from_secs(1));
-    let tally = Tally::of(&load.finish());
-    let other = gained[1].min(gained[2]) as f64;
-    row.figure(format_args!(
-        "{} attempts beside {} and {}: {:.3} of a share; {} of {} calls failed in all {:?}",
-        gained[0],
-        gained[1],
-        gained[2],
-        gained[0] as f64 / other,
-        tally.failures(),
-        tally.calls,
-        tally.failed
-    ));
-    assert!(gained[0] as f64 <= other / 3.0);
-    assert!(gained[0] > 0, "it is asked again when its time is over");
 }
 
 /// Calls a second that replicas answer with so many slots in all, none of which is ever free.
@@ -152,8 +162,10 @@ fn capacity(row: &Row, channel: &Channel, slots: usize) -> f64 {
 #[test]
 fn three_times_what_replicas_can_do_gets_what_they_can_do_and_no_storm_of_retries() {
     let row = Row::begin("3 x overload");
-    // Each 4 x 50 a second, less what a timer takes longer on this machine.
-    let (slots, work) = (4, Duration::from_millis(20));
+    row.judge(|| {
+    // Each 4 x 50 a second, less what a timer takes longer on this machine; fewer in the short form,
+    // so that the machine is not what is overloaded.
+    let (slots, work) = (4, Duration::from_millis(if is_full() { 20 } else { 50 }));
     let mut fleet = Process::three(REPLICA, |program| program);
     for replica in &mut fleet {
         replica.behave(Behaviour {
@@ -188,6 +200,13 @@ fn three_times_what_replicas_can_do_gets_what_they_can_do_and_no_storm_of_retrie
         tally.calls as f64 / length.as_secs_f64(),
         tally.failed
     ));
-    assert!(good >= 0.9 * capacity, "{good}");
-    assert!(per_call <= 1.2, "{per_call}");
+    holds(
+        good >= 0.9 * capacity,
+        format_args!("{good} calls a second are answered"),
+    )?;
+    holds(
+        per_call <= 1.2,
+        format_args!("{per_call} attempts a call"),
+    )
+    });
 }

@@ -55,7 +55,7 @@ fn endpoints_that_a_name_gains_loses_and_replaces_are_used_or_left_within_six_se
     let settings = Settings {
         kind: Kind::Write,
         rate: rate(),
-        deadline: Duration::from_secs(5),
+        deadline: Duration::from_secs(10),
     };
     let load = Load::start(row.runtime(), &channel, settings);
     sleep(Duration::from_millis(500));

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-const DEADLINE: Duration = Duration::from_secs(5);
+const DEADLINE: Duration = Duration::from_secs(10);
 
 #[test]
 fn one_static_channel_serves_twenty_runtimes_and_outlives_one_with_open_calls() {

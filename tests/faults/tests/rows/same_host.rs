@@ -36,7 +36,7 @@ fn a_socket_of_the_same_host_that_is_removed_stale_or_refused_fails_no_call() {
     let settings = Settings {
         kind: Kind::Write,
         rate: rate(),
-        deadline: Duration::from_secs(5),
+        deadline: Duration::from_secs(10),
     };
     let load = Load::start(row.runtime(), &channel, settings);
     let mut left = Vec::new();

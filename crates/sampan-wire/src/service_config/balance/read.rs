@@ -63,6 +63,7 @@ fn one(name: &str, node: &Node<'_>, depth: usize) -> Result<Option<BalanceConfig
         "random" => node.object(&[]).map(|_| B::Random)?,
         "weighted_round_robin" => B::WeightedRoundRobin(weighted_round_robin(node)?),
         "least_request_experimental" => B::LeastRequest(least_request(node)?),
+        "sampan.least_time" => node.object(&[]).map(|_| B::LeastTime)?,
         "ring_hash_experimental" => B::RingHash(ring_hash(node)?),
         "outlier_detection_experimental" => {
             B::OutlierDetection(Box::new(outlier_detection(node, depth)?))

@@ -52,6 +52,7 @@ fn balancers_have_their_fields_defaults_and_limits() {
             B::PickFirst(shuffled),
         ),
         ("random", "", B::Random),
+        ("sampan.least_time", "", B::LeastTime),
         ("least_request_experimental", "", least(2)),
         (
             "least_request_experimental",
