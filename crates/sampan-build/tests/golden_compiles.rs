@@ -208,7 +208,9 @@ async fn a_generated_server_answers_a_generated_client() {
 
 #[test]
 fn the_descriptor_set_stands_alone_and_keeps_options_but_no_comments() {
-    let pool = DescriptorPool::decode(golden::v1::FILE_DESCRIPTOR_SET).unwrap();
+    let set = store_methods::GET.descriptor_set().unwrap();
+    assert_eq!(set, golden::v1::FILE_DESCRIPTOR_SET);
+    let pool = DescriptorPool::decode(set).unwrap();
     assert!(
         pool.files()
             .all(|file| file.file_descriptor_proto().source_code_info.is_none())
@@ -219,4 +221,5 @@ fn the_descriptor_set_stands_alone_and_keeps_options_but_no_comments() {
         let extension = pool.get_extension_by_name(name).unwrap();
         assert!(get.options().has_extension(&extension), "{name}");
     }
+    assert_eq!(get.input().full_name(), "golden.v1.GetRequest");
 }

@@ -1,12 +1,15 @@
 //! What a program puts around the calls of its channel: layers, then interceptors; below them the
-//! cache, and the call.
+//! cache, and the call. And around their attempts: interceptors, and below the pick layers.
 //!
 //! Only calls of channels that have some come this way.
 
+mod attempts;
 mod layers;
 
+pub use attempts::AttemptInfo;
+pub(crate) use attempts::Layered;
 pub use layers::CallService;
-pub(crate) use layers::Layers;
+pub(crate) use layers::{Inside, Layers};
 
 use crate::{
     cache,
@@ -32,6 +35,8 @@ use tonic::{Code, metadata::MetadataMap};
 pub(crate) struct Around {
     interceptors: Vec<Arc<dyn Interceptor>>,
     layers: Layers,
+    /// Of attempts.
+    inner: Layers,
 }
 
 /// Tells interceptors how a call ended.
@@ -199,13 +204,20 @@ impl Around {
         self.interceptors.push(Arc::new(interceptor));
     }
 
-    pub(crate) const fn layers_mut(&mut self) -> &mut Layers {
-        &mut self.layers
+    /// Those of calls and those of attempts.
+    pub(crate) const fn layers_mut(&mut self) -> (&mut Layers, &mut Layers) {
+        (&mut self.layers, &mut self.inner)
+    }
+
+    /// What attempts pass below the pick, if they do.
+    pub(crate) fn of_attempts(&self) -> Option<CallService> {
+        self.inner.whole()
     }
 
     /// None where there is nothing.
     pub(crate) fn some(self) -> Option<Self> {
-        let is_empty = self.interceptors.is_empty() && self.layers.is_empty();
+        let has_layers = !(self.layers.is_empty() && self.inner.is_empty());
+        let is_empty = self.interceptors.is_empty() && !has_layers;
         (!is_empty).then_some(self)
     }
 
@@ -219,6 +231,7 @@ impl fmt::Debug for Around {
         f.debug_struct("Around")
             .field("interceptors", &self.interceptors.len())
             .field("layers", &self.layers)
+            .field("inner", &self.inner)
             .finish()
     }
 }

@@ -15,7 +15,8 @@
 //! is the channel, the method, the request's bytes, and the metadata that `vary` names. Nobody sees
 //! another's answer: where the scope is not PUBLIC, a call with `authorization`, `cookie` or
 //! `proxy-authorization` is not looked up unless `vary` names it, and one with credentials, its own
-//! or its channel's, never. An answer with `set-cookie`, or `cache-control: no-store`, is not kept.
+//! or its channel's, unless `vary` names all that they set. They are asked before it is looked up
+//! then, and what they gave is what a fetch for it sends. An answer with `set-cookie`, or `cache-control: no-store`, is not kept.
 //!
 //! All channels of the process share a fifth of the container's memory, 64 MiB where it has no
 //! limit; who was not asked for longest goes first.
@@ -32,6 +33,7 @@ use crate::{
     around::fail,
     call::{Begun, Call},
     channel::Shared,
+    credentials::{CalledMethod, Proof},
     deadline::Deadline,
     failure::{Failure, Fault, Phase, Progress},
     flight::{Flight, Outcome},
@@ -49,12 +51,7 @@ use sampan_wire::{
     policy::{CachePolicy, Idempotency, MethodKind},
 };
 use single_flight::{Fetch, Guard};
-use std::{
-    future::{pending, poll_fn},
-    mem,
-    sync::Arc,
-    task::Poll,
-};
+use std::{future::pending, mem, sync::Arc, time::Duration};
 use tokio::{runtime::Handle, time::Instant};
 use tonic::{Code, Status};
 
@@ -85,21 +82,25 @@ struct Asked {
 /// Takes a call to the head of its response, by what is kept where that will do.
 pub(crate) async fn answered(
     channel: Arc<Shared>,
-    call: Call,
+    mut call: Call,
     begun: Begun,
     body: RequestBody,
     policy: &'static CachePolicy,
 ) -> Outcome {
-    let message = match read(body, &call).await {
+    let proof = proof(channel.stack(), &call, &begun, policy).await;
+    let message = match body.read(&call).await {
         Ok(Outbound::Whole(message)) => Ok(message),
         Ok(Outbound::Stream(stream)) => Err(stream.into_body()),
         Err(status) => return fail(channel, &call, status.into()),
     };
     let cache = channel.stack().cache.as_ref();
-    let key = |message| Key::of(cache?.id(), &call, policy, message);
+    let key = |message| Key::of(cache?.id(), &call, proof.as_ref(), policy, message);
     let body = match message {
         Ok(message) => match key(&message) {
             Some(key) => {
+                if let Some(proof) = proof {
+                    call.settle_proof(proof);
+                }
                 let asked = Asked {
                     channel,
                     call,
@@ -117,21 +118,39 @@ pub(crate) async fn answered(
     Flight::begun(channel, call, body, begun).await
 }
 
-/// As far as it is there.
-async fn read(body: RequestBody, call: &Call) -> Result<Outbound, Status> {
-    let mut body = match body {
-        RequestBody::Whole(message) => return Ok(Outbound::Whole(message)),
-        RequestBody::Unread(body) => body,
-    };
-    poll_fn(|cx| {
-        let body = mem::take(&mut body);
-        let read = || Outbound::read(body, call.max_request_bytes(), cx);
-        Poll::Ready(match call.compression() {
-            None => read(),
-            Some(compression) => compression.read(read),
-        })
-    })
-    .await
+/// What the call proves, where its answers may differ by that. None also where it cannot be had:
+/// the call then goes past the cache, and fails as others do.
+async fn proof(stack: &Stack, call: &Call, begun: &Begun, policy: &CachePolicy) -> Option<Proof> {
+    let credentials = call.credentials()?;
+    if policy.vary.is_empty() {
+        return None;
+    }
+    let called = CalledMethod::new(&stack.authority, call.path.as_str());
+    tokio::select! {
+        biased;
+        proof = credentials.prove(&called) => proof.ok(),
+        () = gone(begun) => None,
+        _ = late(begun) => None,
+    }
+}
+
+/// The inbound call that it is made for is cancelled.
+async fn gone(begun: &Begun) {
+    match &begun.inbound {
+        None => pending().await,
+        Some(inbound) => inbound.cancelled().await,
+    }
+}
+
+/// Its deadline is over, which was so long.
+async fn late(begun: &Begun) -> Duration {
+    match begun.times.until_head {
+        None => pending().await,
+        Some(Deadline { at, limit }) => {
+            sleep_until(at).await;
+            limit
+        }
+    }
 }
 
 // === impl Asked ===
@@ -213,38 +232,28 @@ impl Asked {
     ) -> impl Future<Output = Result<Arc<Entry>, Status>> + Send + use<> {
         let channel = Arc::clone(&self.channel);
         let body = RequestBody::Whole(self.message.clone());
-        let flight = match begun {
-            Some(begun) => Flight::begun(channel, self.call.clone(), body, begun),
-            None => Flight::new(channel, self.call.clone(), body),
+        let mut call = self.call.clone();
+        let begun = match begun {
+            Some(begun) => Ok(begun),
+            None => channel.stack().begin(&mut call, Instant::now()),
         };
         async move {
-            let entry = Arc::new(Entry::collect(flight.await?).await?);
+            let response = match begun {
+                Ok(begun) => Flight::begun(channel, call, body, begun).await?,
+                Err(failure) => fail(channel, &call, failure)?,
+            };
+            let entry = Arc::new(Entry::collect(response).await?);
             guard.keep(&entry);
             Ok(entry)
         }
     }
 
     async fn wait(&self, fetch: Fetch) -> Waited {
-        let gone = async {
-            match &self.begun.inbound {
-                None => pending().await,
-                Some(inbound) => inbound.cancelled().await,
-            }
-        };
-        let late = async {
-            match self.begun.times.until_head {
-                None => pending().await,
-                Some(Deadline { at, limit }) => {
-                    sleep_until(at).await;
-                    limit
-                }
-            }
-        };
         tokio::select! {
             biased;
             end = fetch => Waited::Ended(end),
-            () = gone => Waited::Alone,
-            limit = late => {
+            () = gone(&self.begun) => Waited::Alone,
+            limit = late(&self.begun) => {
                 let mut progress = Progress::new(self.begun.times.started);
                 progress.phase = Phase::Response;
                 Waited::Late(self.status(progress.exceeded(limit)))

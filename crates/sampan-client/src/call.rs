@@ -3,7 +3,7 @@
 use crate::{
     balance::CallInfo,
     compressed::CallCompression,
-    credentials::CredentialsOfCall,
+    credentials::{CredentialsOfCall, Proof},
     deadline::{DeadlinePolicy, Times, take_asked},
     failure::Failure,
 };
@@ -183,9 +183,19 @@ impl Call {
         self.policy = Some(policy);
     }
 
+    /// Whether its method's author said how its messages are compressed.
+    pub(crate) fn declares_compression(&self) -> bool {
+        self.method
+            .is_some_and(|method| method.policy().compression().is_some())
+    }
+
     /// What its policy says of compression holds, with what was learned so far.
     pub(crate) fn compress(&mut self, table: &Arc<ShrinkageTable>) {
-        let told = self.policy.as_ref().map(|policy| policy.compression.value);
+        let told = match (&self.policy, self.method) {
+            (Some(policy), _) => Some(policy.compression.value),
+            (None, Some(method)) => method.policy().compression().and_then(|way| way.here()),
+            (None, None) => None,
+        };
         if let Some(told) = told.filter(|told| *told != Compression::none()) {
             let compression = CallCompression::new(told, Arc::clone(table));
             self.extras.get_or_insert_default().compression = Some(compression);
@@ -205,6 +215,14 @@ impl Call {
     /// How it proves who calls, if it does.
     pub(crate) fn credentials(&self) -> Option<&CredentialsOfCall> {
         self.extras.as_ref()?.credentials.as_ref()
+    }
+
+    /// Each of its attempts proves this, and its credentials are not asked again.
+    pub(crate) fn settle_proof(&mut self, proof: Proof) {
+        let extras = self.extras.as_mut();
+        if let Some(credentials) = extras.and_then(|extras| extras.credentials.as_mut()) {
+            credentials.settle(proof);
+        }
     }
 
     /// Whether its caller has set a header.

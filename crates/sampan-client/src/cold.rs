@@ -2,16 +2,16 @@
 //! endpoint, or for its next attempt.
 
 use crate::{
-    around,
+    around::{self, Layered},
     call::{Begun, Call},
     chance::Dice,
     channel::Shared,
     credentials::{CalledMethod, Proof},
     deadline::{Deadline, Times},
-    dispatch::{Answered, Attempted, check_runtime, send},
+    dispatch::{Attempted, Settled, check_runtime, send},
     endpoint::{Endpoint, Live},
     failure::{Failure, Phase, Progress},
-    flight::{Outcome, deliver},
+    flight::{Outcome, deliver, hand_on},
     inbound,
     outbound::Streamed,
     retry::{Again, Next, hedge_policy, hedged},
@@ -22,7 +22,7 @@ use crate::{
 use sampan_middleware::Ended;
 use std::{
     future::poll_fn,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::{Arc, Mutex, atomic::Ordering::Relaxed},
 };
 use tokio::time::Instant;
 use tonic::Code;
@@ -83,9 +83,14 @@ pub(crate) async fn go_on(
         }
     };
     match result {
-        Ok(answered) => {
+        Ok(settled) => {
             let attempts = progress.attempts;
-            let response = deliver(answered, share, call, times, None, attempts);
+            let response = match settled {
+                Settled::Answered(answered) => {
+                    deliver(answered, share, call, times, None, attempts)
+                }
+                Settled::Layered(answer) => hand_on(answer.response, share),
+            };
             Ok(match inbound {
                 None => response,
                 Some(inbound) => response.map(|body| inbound::watch(body, &inbound)),
@@ -104,7 +109,7 @@ async fn answered(
     times: &Times,
     standing: Standing,
     progress: &mut Progress,
-) -> Result<Answered, Failure> {
+) -> Result<Settled, Failure> {
     let (mut outgoing, mut stream, mut attempted) = match standing {
         Standing::Attempted(outgoing, attempted) => {
             progress.sent_to(attempted.endpoint());
@@ -227,9 +232,26 @@ async fn attempt(
     progress: &mut Progress,
 ) -> Result<Attempted, Failure> {
     progress.phase = Phase::Around;
-    let call = &*around::attempted(share.stack(), call, previous).await?;
-    let proof = prove(share.stack(), call, progress).await?;
+    let call = around::attempted(share.stack(), call, previous).await?;
+    let proof = prove(share.stack(), &call, progress).await?;
     progress.phase = Phase::Endpoint;
+    if let Some(layers) = share.stack().attempt_layers() {
+        let layered = Layered {
+            stack: share.stack(),
+            layers,
+            times,
+            previous,
+            tried: &Mutex::new(tried.to_vec()),
+            outgoing,
+        };
+        let call = call.into_owned();
+        let attempted = layered.send(call, proof, stream, progress).await?;
+        if !matches!(attempted, Attempted::Unsent(..)) {
+            outgoing.left();
+        }
+        return Ok(attempted);
+    }
+    let call = &*call;
     let take = |live: &Arc<Live>, stream| {
         if let Some(Err(not_secret)) = proof.as_ref().map(|proof| proof.check(&live.endpoint)) {
             return Ok(Err(not_secret));

@@ -58,10 +58,12 @@ pub(crate) struct CredentialsOfCall {
     channel: Option<Credentials>,
     own: Option<Credentials>,
     may_be_read: bool,
+    /// What all attempts prove, where that is settled already.
+    settled: Option<Arc<Proof>>,
 }
 
 /// What one attempt proves.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Proof {
     pub(crate) metadata: HeaderMap,
     pub(crate) needs_secrecy: bool,
@@ -169,11 +171,20 @@ impl CredentialsOfCall {
             channel: channel.cloned(),
             own,
             may_be_read,
+            settled: None,
         })
+    }
+
+    /// Every attempt proves this.
+    pub(crate) fn settle(&mut self, proof: Proof) {
+        self.settled = Some(Arc::new(proof));
     }
 
     /// What the next attempt proves; of two that say the same, the call's own.
     pub(crate) async fn prove(&self, call: &CalledMethod<'_>) -> Result<Proof, Failure> {
+        if let Some(settled) = &self.settled {
+            return Ok(Proof::clone(settled));
+        }
         let mut proof = Proof {
             metadata: HeaderMap::new(),
             needs_secrecy: false,

@@ -11,7 +11,7 @@ use crate::{
     tally::{AttemptTally, message_len},
     trace,
 };
-use sampan_middleware::Ended;
+use sampan_middleware::{Body, Ended};
 use sampan_transport::{CallError, CallHead, Incoming, Payload, ResetReason, WhyNot};
 use std::sync::Arc;
 use tokio::{runtime::Handle, time::Instant};
@@ -30,6 +30,21 @@ pub(crate) enum Attempted {
     /// The request never left, because its connection just closed.
     Unsent(Failure, Arc<Endpoint>),
     Failed(AttemptFailure),
+    Layered(Box<LayeredAnswer>),
+}
+
+/// What a call goes on with.
+#[allow(clippy::large_enum_variant, reason = "passed on at once, never stored")]
+pub(crate) enum Settled {
+    Answered(Answered),
+    Layered(Box<LayeredAnswer>),
+}
+
+/// A response out of layers around an attempt, whose end is told below them.
+#[derive(Debug)]
+pub(crate) struct LayeredAnswer {
+    pub(crate) response: http::Response<Body>,
+    pub(crate) endpoint: Arc<Endpoint>,
 }
 
 /// A response by gRPC's rules; its status may still be a failure.
@@ -47,7 +62,7 @@ pub(crate) struct AttemptFailure {
     pub(crate) was_refused: bool,
     /// Another call has told already that the connection broke.
     pub(crate) is_known: bool,
-    endpoint: Arc<Endpoint>,
+    pub(crate) endpoint: Arc<Endpoint>,
 }
 
 /// Why an attempt has no response to hand on.
@@ -195,6 +210,7 @@ impl Attempted {
             Self::Answered(answered) => &answered.ticket.live().endpoint,
             Self::Unsent(_, endpoint) => endpoint,
             Self::Failed(failed) => &failed.endpoint,
+            Self::Layered(answer) => &answer.endpoint,
         }
     }
 
@@ -211,15 +227,27 @@ impl Attempted {
     }
 
     /// Takes it for the call's last one.
-    pub(crate) fn settle(self, progress: &mut Progress) -> Result<Answered, Failure> {
+    pub(crate) fn settle(self, progress: &mut Progress) -> Result<Settled, Failure> {
         match self {
-            Self::Answered(answered) => Ok(answered),
+            Self::Answered(answered) => Ok(Settled::Answered(answered)),
+            Self::Layered(answer) => Ok(Settled::Layered(answer)),
             Self::Failed(failed) => Err(failed.failure),
             Self::Unsent(failure, _) => {
                 progress.was_not_sent();
                 Err(failure)
             }
         }
+    }
+}
+
+// === impl LayeredAnswer ===
+
+impl LayeredAnswer {
+    /// What it says of its end, where it is a status and nothing else.
+    pub(crate) fn status(&self) -> Option<Ended> {
+        let is_over = http_body::Body::is_end_stream(self.response.body());
+        let ended = Ended::from_headers(self.response.headers());
+        ended.filter(|_| is_over)
     }
 }
 

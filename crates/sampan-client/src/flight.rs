@@ -365,6 +365,28 @@ pub(crate) fn deliver(
     }
 }
 
+/// Hands on what layers around an attempt made of its response.
+pub(crate) fn hand_on(
+    response: http::Response<Body>,
+    share: Share<Arc<Shared>>,
+) -> http::Response<Body> {
+    let (head, mut body) = response.into_parts();
+    let body = if let Some(data) = body.take_ok() {
+        share.end(Ended::Status(Code::Ok));
+        Body::ok(data)
+    } else {
+        let stack = Arc::clone(share.holder().stack());
+        let share = share.hand_over(stack);
+        let body = CallEnd::new(&head.headers, body, |ended: Ended| share.end(ended));
+        if http_body::Body::is_end_stream(&body) {
+            Body::empty()
+        } else {
+            Body::new(body)
+        }
+    };
+    http::Response::from_parts(head, body)
+}
+
 // === impl Ending ===
 
 impl OnEnd for Ending {

@@ -87,8 +87,9 @@ impl OutgoingCall {
         self.path.as_str()
     }
 
-    /// Its kind, whether it may be repeated, its policy. None where neither a generated client nor
-    /// the channel's settings tell.
+    /// Its kind, whether it may be repeated, its policy, and where it is
+    /// [described](Method::descriptor_set). None where neither a generated client nor the channel's
+    /// settings tell.
     #[must_use]
     pub const fn method(&self) -> Option<&'static Method> {
         self.method

@@ -44,7 +44,7 @@ mod target;
 mod timers;
 mod trace;
 
-pub use around::CallService;
+pub use around::{AttemptInfo, CallService};
 pub use balance::Balance;
 pub use channel::{Channel, ChannelBuilder, ResponseFuture};
 pub use endpoint::EndpointSnapshot;

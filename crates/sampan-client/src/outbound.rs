@@ -110,14 +110,19 @@ impl Messages {
         Replay::new(self, StreamFailure::default(), Arc::clone(budget))
     }
 
-    /// As it was.
-    pub(crate) fn into_body(self) -> tonic::body::Body {
-        tonic::body::Body::new(Streamed {
+    /// For one attempt; nothing of it is kept.
+    pub(crate) fn alone(self, failure: StreamFailure) -> Streamed {
+        Streamed {
             from: From::Alone(self),
-            failure: StreamFailure::default(),
+            failure,
             packing: None,
             counted: None,
-        })
+        }
+    }
+
+    /// As it was.
+    pub(crate) fn into_body(self) -> tonic::body::Body {
+        tonic::body::Body::new(self.alone(StreamFailure::default()))
     }
 
     fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Status>>> {

@@ -49,6 +49,7 @@ pub(crate) fn may_be_tried_again(call: &Call, attempted: &Attempted) -> bool {
         Attempted::Unsent(..) => true,
         Attempted::Failed(failed) => failed.was_refused || has_policy(),
         Attempted::Answered(answered) => matches!(answered.answer, Answer::Status) && has_policy(),
+        Attempted::Layered(answer) => answer.status().is_some() && has_policy(),
     }
 }
 
@@ -137,6 +138,10 @@ fn outcome(attempted: &Attempted) -> Outcome {
                 _ => (Code::Ok, None, true),
             }
         }
+        Attempted::Layered(answer) => match answer.status() {
+            Some(ended) => (ended.code(), pushback(answer.response.headers()), false),
+            None => (Code::Ok, None, true),
+        },
     };
     Outcome {
         code,

@@ -10,11 +10,14 @@ use std::{
     io,
     net::IpAddr,
     path::PathBuf,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     time::Duration,
 };
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::timeout,
+};
 
 /// One address, and how one speaks to it. The unit of resolving and balancing.
 #[derive(Clone, Debug)]
@@ -56,6 +59,8 @@ pub(crate) struct Opened {
 
 /// A server on this host answers at once.
 const LOCAL_LIMIT: Duration = Duration::from_secs(1);
+/// So long it is waited for alone.
+const HEAD_START: Duration = Duration::from_millis(100);
 
 /// Opens the connections of a place.
 pub(crate) enum Connector {
@@ -74,18 +79,41 @@ pub(crate) type ConnectFuture = Pin<Box<dyn Future<Output = Result<Connection, B
 
 impl Site {
     /// By the socket that the host's containers share, where there is one and it works; else by
-    /// its address.
+    /// its address. A socket whose server says nothing for a moment is raced by the address.
     pub(crate) async fn connect(&self) -> Result<Opened, BoxError> {
-        if let Some(connection) = self.connect_local().await {
-            return Ok(Opened {
-                connection,
-                is_local: true,
-            });
+        let opened = |connection, is_local| Opened {
+            connection,
+            is_local,
+        };
+        if self.local_socket().is_none() {
+            return Ok(opened(self.connect_directly().await?, false));
         }
-        Ok(Opened {
-            connection: self.connect_directly().await?,
-            is_local: false,
-        })
+        let mut local = pin!(self.connect_local());
+        let mut is_local_over = false;
+        if let Ok(found) = timeout(HEAD_START, &mut local).await {
+            match found {
+                Some(connection) => return Ok(opened(connection, true)),
+                None => is_local_over = true,
+            }
+        }
+        let mut direct = pin!(self.connect_directly());
+        let mut failed = None;
+        loop {
+            tokio::select! {
+                biased;
+                found = &mut local, if !is_local_over => match found {
+                    Some(connection) => return Ok(opened(connection, true)),
+                    None => is_local_over = true,
+                },
+                outcome = &mut direct, if failed.is_none() => match outcome {
+                    Ok(connection) => return Ok(opened(connection, false)),
+                    Err(error) => failed = Some(error),
+                },
+            }
+            if let Some(error) = failed.take_if(|_| is_local_over) {
+                return Err(error);
+            }
+        }
     }
 
     /// By the socket that the host's containers share.

@@ -1,7 +1,7 @@
 //! The only place that orders what a call goes through.
 
 use crate::{
-    around::Around,
+    around::{Around, CallService},
     cache::Cache,
     call::{Begun, Call},
     config::CallSettings,
@@ -19,6 +19,7 @@ use crate::{
 use bytes::Bytes;
 use http::HeaderName;
 use sampan_middleware::{
+    Body,
     compression::{ShrinkageTable, while_not_packing},
     metrics::client::ClientMetrics,
 };
@@ -27,14 +28,17 @@ use sampan_wire::frame::LengthCheck;
 use sampan_wire::policy::{CallPolicy, Declared, EffectivePolicy, Method, Sayings};
 use std::{
     collections::HashMap,
+    future::poll_fn,
+    mem,
     ops::Deref,
     sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
-    task::Context,
+    task::{Context, Poll},
 };
 use tokio::{
     sync::Semaphore,
     time::{Instant, timeout_at},
 };
+use tonic::Status;
 
 /// Everything between a channel and its endpoints' connections.
 ///
@@ -53,6 +57,7 @@ use tokio::{
 /// | its interceptors, before the attempt | below retries: each attempt may need a token anew |
 /// | its credentials are asked for | below retries: what they prove may be over by the next |
 /// | an endpoint is picked | below retries: each attempt takes one anew |
+/// | the program's layers of attempts ([`ChannelBuilder::attempt_layer`](crate::ChannelBuilder::attempt_layer)) | below the pick: they know where it goes, and each retry and hedge passes them; above compression and the check: messages and answers are plain and valid |
 /// | its messages are compressed | once it is known how far they go; what is kept is plain |
 /// | a connection takes it | of those that the endpoint has on this runtime |
 /// | the response is checked | before retries judge it, and before any other code sees it |
@@ -171,13 +176,18 @@ impl Stack {
                 call.follow(policies.of(call.method, call.path.as_str()));
             }
         }
-        if call.policy.is_some() {
+        if call.policy.is_some() || call.declares_compression() {
             call.compress(&self.shrinkage);
         }
         if self.credentials.is_some() && call.credentials().is_none() {
             self.prove(call, None);
         }
         call.begin(now, &self.deadlines)
+    }
+
+    /// What attempts pass below the pick, if they do.
+    pub(crate) fn attempt_layers(&self) -> Option<CallService> {
+        self.around.as_ref()?.of_attempts()
     }
 
     /// Whether a resolver tells of the policies and has not yet.
@@ -249,6 +259,27 @@ impl AsRef<Self> for Stack {
     }
 }
 
+// === impl RequestBody ===
+
+impl RequestBody {
+    /// As far as it is there.
+    pub(crate) async fn read(self, call: &Call) -> Result<Outbound, Status> {
+        let mut body = match self {
+            Self::Whole(message) => return Ok(Outbound::Whole(message)),
+            Self::Unread(body) => body,
+        };
+        poll_fn(|cx| {
+            let body = mem::take(&mut body);
+            let read = || Outbound::read(body, call.max_request_bytes(), cx);
+            Poll::Ready(match call.compression() {
+                None => while_not_packing(read),
+                Some(compression) => compression.read(read),
+            })
+        })
+        .await
+    }
+}
+
 // === impl Outgoing ===
 
 impl Outgoing {
@@ -302,6 +333,14 @@ impl Outgoing {
             (Some(stream), _) => Payload::Stream(stream),
             (None, Some(whole)) => Payload::Whole(whole),
             (None, None) => Payload::Whole(&NOTHING),
+        }
+    }
+
+    /// For the layers of an attempt.
+    pub(crate) fn body(&self, stream: Option<Streamed>) -> tonic::body::Body {
+        match self.payload(stream) {
+            Payload::Whole(message) => tonic::body::Body::new(Body::from(message.clone())),
+            Payload::Stream(stream) => tonic::body::Body::new(stream),
         }
     }
 

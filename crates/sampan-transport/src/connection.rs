@@ -138,6 +138,17 @@ impl Connection {
         self.handle.is_closed()
     }
 
+    /// Why a call that was started now would be refused, if it would be. Somebody else may be
+    /// faster.
+    #[must_use]
+    pub fn refuses(&self) -> Option<WhyNot> {
+        let state = self.handle.shared.lock();
+        if state.gone.is_some() || state.engine.is_closing() {
+            return Some(WhyNot::Closed);
+        }
+        (!state.engine.has_room()).then_some(WhyNot::Full)
+    }
+
     /// Calls that are open on it.
     #[must_use]
     pub fn open_streams(&self) -> usize {

@@ -2,6 +2,7 @@
 
 pub(crate) mod client;
 mod reload;
+mod roots;
 mod server;
 mod spiffe;
 
@@ -9,13 +10,15 @@ pub use client::{ClientTls, TlsError};
 pub use server::{ServerTls, ServerTlsError, ServerTlsSettings};
 pub use spiffe::{SpiffeError, SpiffeId, SpiffePeers};
 
-use reload::IdentityFiles;
+use reload::{IdentityFiles, read_file};
 use std::{fmt, io, path::PathBuf};
 
 /// One or more certificates as PEM text. Read when the settings that hold it are used.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Certificate {
     pem: Vec<u8>,
+    /// Where it was read, and is read again.
+    file: Option<PathBuf>,
 }
 
 /// A certificate chain and its private key as PEM text: who this side is.
@@ -34,6 +37,31 @@ impl Certificate {
     pub fn from_pem(pem: impl AsRef<[u8]>) -> Self {
         Self {
             pem: pem.as_ref().to_vec(),
+            file: None,
+        }
+    }
+
+    /// Reads a PEM file. As the roots of a client, or the client authorities of a server, it is
+    /// read again once it changes, and new connections are judged by what it holds then: it is
+    /// looked at when a connection begins, at most once a second. Where that cannot be used, what
+    /// was there before goes on, with a warning in the log. Such sides do each handshake in full,
+    /// for a resumed one asks for no certificate.
+    ///
+    /// # Errors
+    /// When the file cannot be read. What is in it is checked when the settings are used.
+    pub fn from_file(path: impl Into<PathBuf>) -> io::Result<Self> {
+        let path = path.into();
+        Ok(Self {
+            pem: read_file(&path)?,
+            file: Some(path),
+        })
+    }
+
+    /// As it is now, where it is a file.
+    fn again(&self) -> io::Result<Self> {
+        match &self.file {
+            Some(path) => Self::from_file(path),
+            None => Ok(self.clone()),
         }
     }
 }

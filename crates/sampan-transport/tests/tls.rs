@@ -218,6 +218,69 @@ async fn certificates_of_both_sides_are_read_again_when_they_change() {
 }
 
 #[tokio::test]
+async fn roots_and_client_authorities_are_read_again_when_their_files_change() {
+    let (before, after) = (Authority::new(), Authority::new());
+    let folder = tempfile::tempdir().unwrap();
+    let (roots, clients) = (
+        folder.path().join("ca.crt"),
+        folder.path().join("clients.crt"),
+    );
+    for file in [&roots, &clients] {
+        fs::write(file, &before.certificate).unwrap();
+    }
+    let follows = |file| Certificate::from_file(file).unwrap();
+    let served_by = |authority: &Authority, client_ca| {
+        let mut settings = ServerTlsSettings::new(authority.issue("shop.test"));
+        settings.client_ca = Some(client_ca);
+        start(&settings)
+    };
+    let client = ClientTls::new().with_roots(follows(&roots));
+    let old = client.clone().with_identity(before.issue("orders"));
+    let new = client.clone().with_identity(after.issue("orders"));
+    let of_before = served_by(&before, follows(&clients));
+    let of_after = served_by(&after, follows(&clients));
+    // Settings are prepared once for all connections of a channel.
+    let prepare = |tls| {
+        let settings = ConnectSettings::default();
+        settings.with_tls(tls, "shop.test").unwrap()
+    };
+    let (old, new) = (prepare(&old), prepare(&new));
+    let there = connect(&of_before, &old).await.unwrap();
+    assert_eq!(ask(&there).await.unwrap(), "1");
+    assert!(connect(&of_before, &new).await.is_err());
+    assert!(connect(&of_after, &old).await.is_err());
+
+    // What is no certificate changes nothing.
+    fs::write(&roots, "no PEM").unwrap();
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    assert!(connect(&of_before, &old).await.is_ok());
+
+    for file in [&roots, &clients] {
+        fs::write(file, &after.certificate).unwrap();
+    }
+    let within = Duration::from_secs(10);
+    let changed = async {
+        loop {
+            match connect(&of_after, &new).await {
+                Ok(connection) if ask(&connection).await.is_some() => break,
+                _ => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+    };
+    tokio::time::timeout(within, changed).await.unwrap();
+    // Who was trusted before is not any more, also where a session could be resumed.
+    let refused = async {
+        while connect(&of_before, &old).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(within, refused).await.unwrap();
+    assert!(connect(&of_after, &old).await.is_err());
+    assert_eq!(ask(&there).await.unwrap(), "1", "what is connected stays");
+    assert!(Certificate::from_file("/no/such/file").is_err());
+}
+
+#[tokio::test]
 async fn servers_and_clients_are_let_in_by_their_spiffe_ids() {
     let authority = Authority::new();
     let orders = "spiffe://shop.example/ns/shop/sa/orders";

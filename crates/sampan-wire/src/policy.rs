@@ -7,7 +7,10 @@ mod codes;
 mod describe;
 mod effective;
 
-use crate::Code;
+use crate::{
+    Code,
+    compression::{Compression, Encoding},
+};
 pub use call::CallPolicy;
 pub use codes::CodeSet;
 pub use describe::{describe, describe_channel};
@@ -15,7 +18,7 @@ pub use effective::{
     CacheRule, DEFAULT_MAX_RESPONSE_BYTES, DEFAULT_UNARY_TIMEOUT, DeadlineRule, Declared,
     EffectivePolicy, Origin, Sayings, SetAside, Sourced,
 };
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 /// One method of a service: its path, shape, and policy.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -24,7 +27,12 @@ pub struct Method {
     kind: MethodKind,
     idempotency: Idempotency,
     policy: MethodPolicy,
+    descriptors: Descriptors,
 }
+
+/// The files that describe a method, encoded.
+#[derive(Clone, Copy, PartialEq)]
+struct Descriptors(&'static [u8]);
 
 /// Which sides of a call stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -57,6 +65,20 @@ pub struct MethodPolicy {
     timeout: Option<Duration>,
     repeat: Option<Repeat>,
     cache: Option<CachePolicy>,
+    compression: Option<CompressionPolicy>,
+}
+
+/// How a method's messages are compressed, whether this build can do it or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CompressionPolicy {
+    /// They are not, and answers are not to be.
+    Identity,
+    /// By gzip.
+    Gzip,
+    /// By deflate, which is zlib to gRPC.
+    Deflate,
+    /// By zstd.
+    Zstd,
 }
 
 /// How a call is sent more than once. Never both ways (gRFC A6).
@@ -145,6 +167,25 @@ impl Method {
             kind,
             idempotency: Idempotency::Unknown,
             policy: MethodPolicy::NONE,
+            descriptors: Descriptors(&[]),
+        }
+    }
+
+    /// Says where it is described: an encoded `google.protobuf.FileDescriptorSet`.
+    #[must_use]
+    pub const fn with_descriptor_set(mut self, encoded: &'static [u8]) -> Self {
+        self.descriptors = Descriptors(encoded);
+        self
+    }
+
+    /// Where it is described: the encoded `google.protobuf.FileDescriptorSet` of its package and
+    /// all that this imports, options of one's own included. None where nobody said: generated
+    /// code does. Who looks at it decodes it once, by a crate of choice.
+    #[must_use]
+    pub const fn descriptor_set(&self) -> Option<&'static [u8]> {
+        match self.descriptors.0 {
+            [] => None,
+            encoded => Some(encoded),
         }
     }
 
@@ -187,6 +228,14 @@ impl Method {
     }
 }
 
+// === impl Descriptors ===
+
+impl fmt::Debug for Descriptors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.0.len())
+    }
+}
+
 // === impl MethodKind ===
 
 impl MethodKind {
@@ -215,6 +264,7 @@ impl MethodPolicy {
         timeout: None,
         repeat: None,
         cache: None,
+        compression: None,
     };
 
     /// How long a call may take when nobody else sets a deadline.
@@ -242,6 +292,13 @@ impl MethodPolicy {
     #[must_use]
     pub const fn with_cache(mut self, cache: CachePolicy) -> Self {
         self.cache = Some(cache);
+        self
+    }
+
+    /// Says how messages are compressed when nobody else does.
+    #[must_use]
+    pub const fn with_compression(mut self, compression: CompressionPolicy) -> Self {
+        self.compression = Some(compression);
         self
     }
 
@@ -279,6 +336,36 @@ impl MethodPolicy {
     #[must_use]
     pub const fn cache(&self) -> Option<&CachePolicy> {
         self.cache.as_ref()
+    }
+
+    /// How messages are compressed when nobody else says.
+    #[must_use]
+    pub const fn compression(&self) -> Option<CompressionPolicy> {
+        self.compression
+    }
+}
+
+// === impl CompressionPolicy ===
+
+impl CompressionPolicy {
+    /// As `grpc-encoding` names it, and the cargo feature.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Identity => "identity",
+            Self::Gzip => "gzip",
+            Self::Deflate => "deflate",
+            Self::Zstd => "zstd",
+        }
+    }
+
+    /// What it means here; None where this build has no such encoding.
+    #[must_use]
+    pub fn here(self) -> Option<Compression> {
+        match self {
+            Self::Identity => Some(Compression::none()),
+            other => Encoding::of_name(other.name().as_bytes()).map(Compression::new),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use super::FactsByPath;
 use super::runtime::Runtime;
 use crate::policy::options::{
-    CachePolicy, HedgePolicy, MethodPolicy, Repeat, RetryPolicy, SCOPE_PUBLIC,
+    self, CachePolicy, HedgePolicy, MethodPolicy, Repeat, RetryPolicy, SCOPE_PUBLIC,
 };
 use crate::policy::{Facts, Idempotency};
 use proc_macro2::{Ident, Literal, TokenStream};
@@ -134,7 +134,8 @@ impl MethodEntry {
         });
         quote! {
             #[doc = #doc]
-            pub static #ident: Method = Method::new(#path, MethodKind::#kind) #idempotency #policy;
+            pub static #ident: Method = Method::new(#path, MethodKind::#kind) #idempotency #policy
+                .with_descriptor_set(super::FILE_DESCRIPTOR_SET);
         }
     }
 }
@@ -158,7 +159,11 @@ fn method_policy(policy: &MethodPolicy) -> TokenStream {
         let cache = cache_policy(cache);
         quote!(.with_cache(#cache))
     });
-    quote!(MethodPolicy::NONE #timeout #repeat #cache)
+    let compression = options::compression(policy.compression).map(|way| {
+        let way = format_ident!("{way:?}");
+        quote!(.with_compression(CompressionPolicy::#way))
+    });
+    quote!(MethodPolicy::NONE #timeout #repeat #cache #compression)
 }
 
 fn retry_policy(retry: &RetryPolicy) -> TokenStream {

@@ -1,6 +1,6 @@
 //! Refuses policies that are unsafe or have no meaning.
 
-use super::options::{CachePolicy, HedgePolicy, MethodPolicy, Repeat, RetryPolicy};
+use super::options::{self, CachePolicy, HedgePolicy, MethodPolicy, Repeat, RetryPolicy};
 use super::place::OptionPlaces;
 use super::{Facts, Idempotency};
 use crate::diagnose;
@@ -26,6 +26,7 @@ pub(super) fn faults(
         timeout,
         repeat,
         cache,
+        compression,
     } = &facts.policy;
     check.positive(timeout.as_ref(), &["timeout"]);
     if places.has(&["retry"]) && places.has(&["hedge"]) {
@@ -47,6 +48,7 @@ pub(super) fn faults(
     if let Some(cache) = cache {
         check.cache(facts, cache);
     }
+    check.compression(*compression);
     check.faults
 }
 
@@ -152,6 +154,21 @@ impl Check<'_> {
         self.not_negative(cache.stale_if_error.as_ref(), &["cache", "stale_if_error"]);
         for name in &cache.vary {
             self.metadata_name(name);
+        }
+    }
+
+    fn compression(&mut self, number: i32) {
+        let field = ["compression"];
+        if options::compression(number).is_none() && (number != 0 || self.places.has(&field)) {
+            let said = match number {
+                0 => "UNSPECIFIED".to_owned(),
+                number => number.to_string(),
+            };
+            self.fault(
+                &field,
+                format!("compression is {said}: nothing is compressed so"),
+                "write GZIP, DEFLATE, ZSTD or IDENTITY, or leave it out",
+            );
         }
     }
 

@@ -53,6 +53,7 @@ pub fn declared(method: &MethodDescriptor) -> Declared {
             options::Repeat::Hedge(hedge) => Repeat::Hedge(self::hedge(&hedge)),
         }),
         cache: policy.cache.as_ref().and_then(cache),
+        compression: options::compression(policy.compression),
     }
 }
 
@@ -107,6 +108,7 @@ fn duration(duration: Option<ProtoDuration>) -> Option<Duration> {
 mod tests {
     use super::*;
     use prost_reflect::DescriptorPool;
+    use sampan_wire::policy::CompressionPolicy;
 
     const FILE: &str = r#"
         syntax = "proto3";
@@ -120,6 +122,7 @@ mod tests {
               timeout: { nanos: 250000000 }
               retry: { max_attempts: 3 retryable_codes: [UNAVAILABLE] }
               cache: { ttl: { seconds: 2 } vary: "x-user" scope: PUBLIC }
+              compression: ZSTD
             };
           }
           rpc Watch(google.protobuf.Empty) returns (stream google.protobuf.Empty) {
@@ -153,6 +156,8 @@ mod tests {
             (&cache.vary[..], cache.scope),
             (&["x-user".to_owned()][..], CacheScope::Public)
         );
+        assert_eq!(reads.compression, Some(CompressionPolicy::Zstd));
+        assert_eq!(watch.compression, None);
         let hedge = HedgePolicy {
             max_attempts: 2,
             delay: Duration::ZERO,

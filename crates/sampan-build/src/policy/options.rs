@@ -1,6 +1,7 @@
 //! `sampan/v1/options.proto` as Rust types. Field by field the same; a test compares.
 
 use prost_types::Duration;
+use sampan_wire::policy::CompressionPolicy;
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct MethodPolicy {
@@ -10,6 +11,8 @@ pub(crate) struct MethodPolicy {
     pub(crate) repeat: Option<Repeat>,
     #[prost(message, optional, tag = "4")]
     pub(crate) cache: Option<CachePolicy>,
+    #[prost(int32, tag = "5")]
+    pub(crate) compression: i32,
 }
 
 #[derive(Clone, PartialEq, prost::Oneof)]
@@ -61,6 +64,17 @@ pub(crate) struct CachePolicy {
 /// Number of `CachePolicy.Scope.PUBLIC`.
 pub(crate) const SCOPE_PUBLIC: i32 = 1;
 
+/// A number of `MethodPolicy.Compression`. None: it says nothing, or is none.
+pub(crate) const fn compression(number: i32) -> Option<CompressionPolicy> {
+    match number {
+        1 => Some(CompressionPolicy::Identity),
+        2 => Some(CompressionPolicy::Gzip),
+        3 => Some(CompressionPolicy::Deflate),
+        4 => Some(CompressionPolicy::Zstd),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,6 +122,11 @@ mod tests {
             scope.get_value_by_name("PUBLIC").unwrap().number(),
             SCOPE_PUBLIC
         );
+        let ways = pool.get_enum_by_name("sampan.v1.MethodPolicy.Compression");
+        for value in ways.unwrap().values() {
+            let name = compression(value.number()).map(|way| way.name().to_ascii_uppercase());
+            assert_eq!(name.as_deref().unwrap_or("UNSPECIFIED"), value.name());
+        }
         for value in pool.get_enum_by_name("sampan.v1.Code").unwrap().values() {
             let code = sampan_wire::Code::from_name(value.name()).unwrap();
             assert_eq!(code as i32, value.number());

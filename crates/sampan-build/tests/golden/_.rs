@@ -272,7 +272,8 @@ pub mod bare_methods {
     /// Full name of the service.
     pub const SERVICE_NAME: &str = "Bare";
     /// `/Bare/Ping`
-    pub static PING: Method = Method::new("/Bare/Ping", MethodKind::Unary);
+    pub static PING: Method = Method::new("/Bare/Ping", MethodKind::Unary)
+        .with_descriptor_set(super::FILE_DESCRIPTOR_SET);
     /// Every method, in the order of the .proto.
     pub static METHODS: &[Method] = &[PING];
 }

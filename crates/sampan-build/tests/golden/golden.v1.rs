@@ -633,7 +633,8 @@ pub mod store_methods {
                     stale_while_revalidate: ::core::time::Duration::from_millis(1500),
                     stale_if_error: ::core::time::Duration::from_secs(60),
                 }),
-        );
+        )
+        .with_descriptor_set(super::FILE_DESCRIPTOR_SET);
     /// `/golden.v1.Store/Watch`
     pub static WATCH: Method = Method::new(
             "/golden.v1.Store/Watch",
@@ -647,7 +648,8 @@ pub mod store_methods {
                     delay: ::core::time::Duration::from_millis(30),
                     non_fatal_codes: CodeSet::of(&[Code::Unavailable]),
                 }),
-        );
+        )
+        .with_descriptor_set(super::FILE_DESCRIPTOR_SET);
     /// `/golden.v1.Store/Upload`
     pub static UPLOAD: Method = Method::new(
             "/golden.v1.Store/Upload",
@@ -663,25 +665,31 @@ pub mod store_methods {
                     initial_backoff: ::core::time::Duration::from_millis(50),
                     max_backoff: ::core::time::Duration::from_secs(1),
                     backoff_multiplier: 2.0,
-                }),
-        );
+                })
+                .with_compression(CompressionPolicy::Gzip),
+        )
+        .with_descriptor_set(super::FILE_DESCRIPTOR_SET);
     /// `/golden.v1.Store/Talk`
     pub static TALK: Method = Method::new(
-        "/golden.v1.Store/Talk",
-        MethodKind::Bidirectional,
-    );
+            "/golden.v1.Store/Talk",
+            MethodKind::Bidirectional,
+        )
+        .with_descriptor_set(super::FILE_DESCRIPTOR_SET);
     /// `/golden.v1.Store/Type`
-    pub static TYPE: Method = Method::new("/golden.v1.Store/Type", MethodKind::Unary);
+    pub static TYPE: Method = Method::new("/golden.v1.Store/Type", MethodKind::Unary)
+        .with_descriptor_set(super::FILE_DESCRIPTOR_SET);
     /// `/golden.v1.Store/Methods`
     pub static METHODS_: Method = Method::new(
-        "/golden.v1.Store/Methods",
-        MethodKind::Unary,
-    );
+            "/golden.v1.Store/Methods",
+            MethodKind::Unary,
+        )
+        .with_descriptor_set(super::FILE_DESCRIPTOR_SET);
     /// `/golden.v1.Store/ServiceName`
     pub static SERVICE_NAME_: Method = Method::new(
-        "/golden.v1.Store/ServiceName",
-        MethodKind::Unary,
-    );
+            "/golden.v1.Store/ServiceName",
+            MethodKind::Unary,
+        )
+        .with_descriptor_set(super::FILE_DESCRIPTOR_SET);
     /// Every method, in the order of the .proto.
     pub static METHODS: &[Method] = &[
         GET,
@@ -944,7 +952,8 @@ pub mod dial_http_methods {
     /// Full name of the service.
     pub const SERVICE_NAME: &str = "golden.v1.DialHTTP";
     /// `/golden.v1.DialHTTP/Dial`
-    pub static DIAL: Method = Method::new("/golden.v1.DialHTTP/Dial", MethodKind::Unary);
+    pub static DIAL: Method = Method::new("/golden.v1.DialHTTP/Dial", MethodKind::Unary)
+        .with_descriptor_set(super::FILE_DESCRIPTOR_SET);
     /// Every method, in the order of the .proto.
     pub static METHODS: &[Method] = &[DIAL];
 }
@@ -1167,56 +1176,58 @@ rotobufB\x0dWrappersProtoP\x01Z1google.golang.org/protobuf/types/known/wrappersp
 duration.proto\x12\x0fgoogle.protobuf\":\n\x08Duration\x12\x18\n\x07seconds\x18\x01 \x01(\x03R\x07\
 seconds\x12\x14\n\x05nanos\x18\x02 \x01(\x05R\x05nanosB\x83\x01\n\x13com.google.protobufB\x0dDur\
 ationProtoP\x01Z1google.golang.org/protobuf/types/known/durationpb\xf8\x01\x01\xa2\x02\x03GPB\xaa\
-\x02\x1eGoogle.Protobuf.WellKnownTypesb\x06proto3\n\xcb\x0b\n\x17sampan/v1/options.proto\x12\x09\
-sampan.v1\x1a google/protobuf/descriptor.proto\x1a\x1egoogle/protobuf/duration.proto\"\xdb\x01\n\
+\x02\x1eGoogle.Protobuf.WellKnownTypesb\x06proto3\n\xe1\x0c\n\x17sampan/v1/options.proto\x12\x09\
+sampan.v1\x1a google/protobuf/descriptor.proto\x1a\x1egoogle/protobuf/duration.proto\"\xf1\x02\n\
 \x0cMethodPolicy\x123\n\x07timeout\x18\x01 \x01(\x0b2\x19.google.protobuf.DurationR\x07timeout\x12\
 .\n\x05retry\x18\x02 \x01(\x0b2\x16.sampan.v1.RetryPolicyH\x00R\x05retry\x12.\n\x05hedge\x18\x03\
 \x20\x01(\x0b2\x16.sampan.v1.HedgePolicyH\x00R\x05hedge\x12,\n\x05cache\x18\x04 \x01(\x0b2\x16.s\
-ampan.v1.CachePolicyR\x05cacheB\x08\n\x06repeat\"\x99\x02\n\x0bRetryPolicy\x12!\n\x0cmax_attempt\
-s\x18\x01 \x01(\x0dR\x0bmaxAttempts\x128\n\x0fretryable_codes\x18\x02 \x03(\x0e2\x0f.sampan.v1.C\
-odeR\x0eretryableCodes\x12B\n\x0finitial_backoff\x18\x03 \x01(\x0b2\x19.google.protobuf.Duration\
-R\x0einitialBackoff\x12:\n\x0bmax_backoff\x18\x04 \x01(\x0b2\x19.google.protobuf.DurationR\nmaxB\
-ackoff\x12-\n\x12backoff_multiplier\x18\x05 \x01(\x01R\x11backoffMultiplier\"\x9a\x01\n\x0bHedge\
-Policy\x12!\n\x0cmax_attempts\x18\x01 \x01(\x0dR\x0bmaxAttempts\x12/\n\x05delay\x18\x02 \x01(\x0b\
-2\x19.google.protobuf.DurationR\x05delay\x127\n\x0fnon_fatal_codes\x18\x03 \x03(\x0e2\x0f.sampan\
-.v1.CodeR\x0dnonFatalCodes\"\xb6\x02\n\x0bCachePolicy\x12+\n\x03ttl\x18\x01 \x01(\x0b2\x19.googl\
-e.protobuf.DurationR\x03ttl\x12\x12\n\x04vary\x18\x02 \x03(\x09R\x04vary\x122\n\x05scope\x18\x03\
-\x20\x01(\x0e2\x1c.sampan.v1.CachePolicy.ScopeR\x05scope\x12O\n\x16stale_while_revalidate\x18\x04\
-\x20\x01(\x0b2\x19.google.protobuf.DurationR\x14staleWhileRevalidate\x12?\n\x0estale_if_error\x18\
-\x05 \x01(\x0b2\x19.google.protobuf.DurationR\x0cstaleIfError\" \n\x05Scope\x12\x0b\n\x07PRIVATE\
-\x10\x00\x12\n\n\x06PUBLIC\x10\x01*\xb7\x02\n\x04Code\x12\x06\n\x02OK\x10\x00\x12\x0d\n\x09CANCE\
-LLED\x10\x01\x12\x0b\n\x07UNKNOWN\x10\x02\x12\x14\n\x10INVALID_ARGUMENT\x10\x03\x12\x15\n\x11DEA\
-DLINE_EXCEEDED\x10\x04\x12\x0d\n\x09NOT_FOUND\x10\x05\x12\x12\n\x0eALREADY_EXISTS\x10\x06\x12\x15\
-\n\x11PERMISSION_DENIED\x10\x07\x12\x16\n\x12RESOURCE_EXHAUSTED\x10\x08\x12\x17\n\x13FAILED_PREC\
-ONDITION\x10\x09\x12\x0b\n\x07ABORTED\x10\n\x12\x10\n\x0cOUT_OF_RANGE\x10\x0b\x12\x11\n\x0dUNIMP\
-LEMENTED\x10\x0c\x12\x0c\n\x08INTERNAL\x10\x0d\x12\x0f\n\x0bUNAVAILABLE\x10\x0e\x12\x0d\n\x09DAT\
-A_LOSS\x10\x0f\x12\x13\n\x0fUNAUTHENTICATED\x10\x10:Q\n\x06method\x12\x1e.google.protobuf.Method\
-Options\x18\xcf\x91\x03 \x01(\x0b2\x17.sampan.v1.MethodPolicyR\x06methodb\x06proto3\n\xf1\x0b\n\x15\
-golden/v1/store.proto\x12\x09golden.v1\x1a\x1bgolden/types/v1/types.proto\x1a\x1cgoogle/api/anno\
-tations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1eg\
-oogle/protobuf/wrappers.proto\x1a\x17sampan/v1/options.proto\"G\n\nGetRequest\x12\x0e\n\x02id\x18\
-\x01 \x01(\x09R\x02id\x12\x1d\n\x07version\x18\x02 \x01(\x0dH\x00R\x07version\x88\x01\x01B\n\n\x08\
-_version\"\x9a\x04\n\x04Item\x12(\n\x04kind\x18\x01 \x01(\x0e2\x14.golden.v1.Item.KindR\x04kind\x12\
-0\n\x05parts\x18\x02 \x03(\x0b2\x1a.golden.v1.Item.PartsEntryR\x05parts\x12\x14\n\x04type\x18\x03\
-\x20\x01(\x09H\x00R\x04type\x12\x12\n\x03raw\x18\x04 \x01(\x0cH\x00R\x03raw\x12+\n\x04item\x18\x05\
-\x20\x01(\x0b2\x15.golden.types.v1.ItemH\x00R\x04item\x12,\n\x02at\x18\x06 \x01(\x0b2\x1a.google\
-.protobuf.TimestampH\x00R\x02at\x12'\n\x06parent\x18\x07 \x01(\x0b2\x0f.golden.v1.ItemR\x06paren\
-t\x12\x13\n\x02fn\x18\x08 \x01(\x08H\x01R\x02fn\x88\x01\x01\x1aW\n\x04Part\x123\n\x06option\x18\x01\
-\x20\x03(\x0b2\x1b.golden.v1.Item.Part.OptionR\x06option\x1a\x1a\n\x06Option\x12\x10\n\x03vec\x18\
-\x01 \x01(\x05R\x03vec\x1aN\n\nPartsEntry\x12\x10\n\x03key\x18\x01 \x01(\x09R\x03key\x12*\n\x05v\
-alue\x18\x02 \x01(\x0b2\x14.golden.v1.Item.PartR\x05value:\x028\x01\":\n\x04Kind\x12\x14\n\x10KI\
-ND_UNSPECIFIED\x10\x00\x12\x0d\n\x09KIND_SELF\x10\x01\x12\x0d\n\x09KIND_TYPE\x10\x02B\x07\n\x05m\
-atchB\x05\n\x03_fn\"\x1a\n\x04self\x12\x12\n\x04loop\x18\x01 \x01(\x09R\x04loop\"&\n\x0eUploadRe\
-sponse\x12\x14\n\x05count\x18\x01 \x01(\x04R\x05count2\xb2\x04\n\x05Store\x12\xa8\x01\n\x03Get\x12\
-\x15.golden.v1.GetRequest\x1a\x15.golden.types.v1.Item\"s\x90\x02\x01\xfa\x8c\x19V\n\x05\x10\x80\
-\xe5\x9aw\x12\x1c\x08\x04\x12\x02\x0e\x08\x1a\x05\x10\x80\xad\xe2\x04\"\x04\x08\x02\x10\x05)\x00\
-\x00\x00\x00\x00\x00\xf8?\"/\n\x02\x08\x02\x12\x0faccept-language\x12\x08x-tenant\x18\x01\"\x08\x08\
-\x01\x10\x80\xca\xb5\xee\x01*\x02\x08<\x82\xd3\xe4\x93\x02\x10\x12\x0e/v1/items/{id}\x12H\n\x05W\
-atch\x12\x15.golden.v1.GetRequest\x1a\x0f.golden.v1.Item\"\x15\x90\x02\x01\xfa\x8c\x19\x0e\x1a\x0c\
-\x08\x02\x12\x05\x10\x80\x87\xa7\x0e\x1a\x01\x0e0\x01\x12J\n\x06Upload\x12\x0f.golden.v1.Item\x1a\
-\x19.golden.v1.UploadResponse\"\x12\x90\x02\x02\xfa\x8c\x19\x0b\n\x02\x08\x05\x12\x05\x08\x02\x12\
-\x01\x0e(\x01\x12,\n\x04Talk\x12\x0f.golden.v1.Item\x1a\x0f.golden.v1.Item(\x010\x01\x12:\n\x04T\
-ype\x12\x16.google.protobuf.Empty\x1a\x1a.google.protobuf.Timestamp\x12C\n\x07Methods\x12\x1c.go\
-ogle.protobuf.StringValue\x1a\x1a.google.protobuf.BoolValue\x129\n\x0bServiceName\x12\x0f.golden\
-.v1.self\x1a\x14.golden.v1.Item.Part\"\x03\x88\x02\x0124\n\x08DialHTTP\x12(\n\x04Dial\x12\x0f.go\
-lden.v1.self\x1a\x0f.golden.v1.selfb\x06proto3";
+ampan.v1.CachePolicyR\x05cache\x12E\n\x0bcompression\x18\x05 \x01(\x0e2#.sampan.v1.MethodPolicy.\
+CompressionR\x0bcompression\"M\n\x0bCompression\x12\x0f\n\x0bUNSPECIFIED\x10\x00\x12\x0c\n\x08ID\
+ENTITY\x10\x01\x12\x08\n\x04GZIP\x10\x02\x12\x0b\n\x07DEFLATE\x10\x03\x12\x08\n\x04ZSTD\x10\x04B\
+\x08\n\x06repeat\"\x99\x02\n\x0bRetryPolicy\x12!\n\x0cmax_attempts\x18\x01 \x01(\x0dR\x0bmaxAtte\
+mpts\x128\n\x0fretryable_codes\x18\x02 \x03(\x0e2\x0f.sampan.v1.CodeR\x0eretryableCodes\x12B\n\x0f\
+initial_backoff\x18\x03 \x01(\x0b2\x19.google.protobuf.DurationR\x0einitialBackoff\x12:\n\x0bmax\
+_backoff\x18\x04 \x01(\x0b2\x19.google.protobuf.DurationR\nmaxBackoff\x12-\n\x12backoff_multipli\
+er\x18\x05 \x01(\x01R\x11backoffMultiplier\"\x9a\x01\n\x0bHedgePolicy\x12!\n\x0cmax_attempts\x18\
+\x01 \x01(\x0dR\x0bmaxAttempts\x12/\n\x05delay\x18\x02 \x01(\x0b2\x19.google.protobuf.DurationR\x05\
+delay\x127\n\x0fnon_fatal_codes\x18\x03 \x03(\x0e2\x0f.sampan.v1.CodeR\x0dnonFatalCodes\"\xb6\x02\
+\n\x0bCachePolicy\x12+\n\x03ttl\x18\x01 \x01(\x0b2\x19.google.protobuf.DurationR\x03ttl\x12\x12\n\
+\x04vary\x18\x02 \x03(\x09R\x04vary\x122\n\x05scope\x18\x03 \x01(\x0e2\x1c.sampan.v1.CachePolicy\
+.ScopeR\x05scope\x12O\n\x16stale_while_revalidate\x18\x04 \x01(\x0b2\x19.google.protobuf.Duratio\
+nR\x14staleWhileRevalidate\x12?\n\x0estale_if_error\x18\x05 \x01(\x0b2\x19.google.protobuf.Durat\
+ionR\x0cstaleIfError\" \n\x05Scope\x12\x0b\n\x07PRIVATE\x10\x00\x12\n\n\x06PUBLIC\x10\x01*\xb7\x02\
+\n\x04Code\x12\x06\n\x02OK\x10\x00\x12\x0d\n\x09CANCELLED\x10\x01\x12\x0b\n\x07UNKNOWN\x10\x02\x12\
+\x14\n\x10INVALID_ARGUMENT\x10\x03\x12\x15\n\x11DEADLINE_EXCEEDED\x10\x04\x12\x0d\n\x09NOT_FOUND\
+\x10\x05\x12\x12\n\x0eALREADY_EXISTS\x10\x06\x12\x15\n\x11PERMISSION_DENIED\x10\x07\x12\x16\n\x12\
+RESOURCE_EXHAUSTED\x10\x08\x12\x17\n\x13FAILED_PRECONDITION\x10\x09\x12\x0b\n\x07ABORTED\x10\n\x12\
+\x10\n\x0cOUT_OF_RANGE\x10\x0b\x12\x11\n\x0dUNIMPLEMENTED\x10\x0c\x12\x0c\n\x08INTERNAL\x10\x0d\x12\
+\x0f\n\x0bUNAVAILABLE\x10\x0e\x12\x0d\n\x09DATA_LOSS\x10\x0f\x12\x13\n\x0fUNAUTHENTICATED\x10\x10\
+:Q\n\x06method\x12\x1e.google.protobuf.MethodOptions\x18\xcf\x91\x03 \x01(\x0b2\x17.sampan.v1.Me\
+thodPolicyR\x06methodb\x06proto3\n\xf3\x0b\n\x15golden/v1/store.proto\x12\x09golden.v1\x1a\x1bgo\
+lden/types/v1/types.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto\
+\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1egoogle/protobuf/wrappers.proto\x1a\x17sampan/v1/o\
+ptions.proto\"G\n\nGetRequest\x12\x0e\n\x02id\x18\x01 \x01(\x09R\x02id\x12\x1d\n\x07version\x18\x02\
+\x20\x01(\x0dH\x00R\x07version\x88\x01\x01B\n\n\x08_version\"\x9a\x04\n\x04Item\x12(\n\x04kind\x18\
+\x01 \x01(\x0e2\x14.golden.v1.Item.KindR\x04kind\x120\n\x05parts\x18\x02 \x03(\x0b2\x1a.golden.v\
+1.Item.PartsEntryR\x05parts\x12\x14\n\x04type\x18\x03 \x01(\x09H\x00R\x04type\x12\x12\n\x03raw\x18\
+\x04 \x01(\x0cH\x00R\x03raw\x12+\n\x04item\x18\x05 \x01(\x0b2\x15.golden.types.v1.ItemH\x00R\x04\
+item\x12,\n\x02at\x18\x06 \x01(\x0b2\x1a.google.protobuf.TimestampH\x00R\x02at\x12'\n\x06parent\x18\
+\x07 \x01(\x0b2\x0f.golden.v1.ItemR\x06parent\x12\x13\n\x02fn\x18\x08 \x01(\x08H\x01R\x02fn\x88\x01\
+\x01\x1aW\n\x04Part\x123\n\x06option\x18\x01 \x03(\x0b2\x1b.golden.v1.Item.Part.OptionR\x06optio\
+n\x1a\x1a\n\x06Option\x12\x10\n\x03vec\x18\x01 \x01(\x05R\x03vec\x1aN\n\nPartsEntry\x12\x10\n\x03\
+key\x18\x01 \x01(\x09R\x03key\x12*\n\x05value\x18\x02 \x01(\x0b2\x14.golden.v1.Item.PartR\x05val\
+ue:\x028\x01\":\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x0d\n\x09KIND_SELF\x10\x01\x12\
+\x0d\n\x09KIND_TYPE\x10\x02B\x07\n\x05matchB\x05\n\x03_fn\"\x1a\n\x04self\x12\x12\n\x04loop\x18\x01\
+\x20\x01(\x09R\x04loop\"&\n\x0eUploadResponse\x12\x14\n\x05count\x18\x01 \x01(\x04R\x05count2\xb4\
+\x04\n\x05Store\x12\xa8\x01\n\x03Get\x12\x15.golden.v1.GetRequest\x1a\x15.golden.types.v1.Item\"\
+s\x90\x02\x01\xfa\x8c\x19V\n\x05\x10\x80\xe5\x9aw\x12\x1c\x08\x04\x12\x02\x0e\x08\x1a\x05\x10\x80\
+\xad\xe2\x04\"\x04\x08\x02\x10\x05)\x00\x00\x00\x00\x00\x00\xf8?\"/\n\x02\x08\x02\x12\x0faccept-\
+language\x12\x08x-tenant\x18\x01\"\x08\x08\x01\x10\x80\xca\xb5\xee\x01*\x02\x08<\x82\xd3\xe4\x93\
+\x02\x10\x12\x0e/v1/items/{id}\x12H\n\x05Watch\x12\x15.golden.v1.GetRequest\x1a\x0f.golden.v1.It\
+em\"\x15\x90\x02\x01\xfa\x8c\x19\x0e\x1a\x0c\x08\x02\x12\x05\x10\x80\x87\xa7\x0e\x1a\x01\x0e0\x01\
+\x12L\n\x06Upload\x12\x0f.golden.v1.Item\x1a\x19.golden.v1.UploadResponse\"\x14\x90\x02\x02\xfa\x8c\
+\x19\x0d\n\x02\x08\x05\x12\x05\x08\x02\x12\x01\x0e(\x02(\x01\x12,\n\x04Talk\x12\x0f.golden.v1.It\
+em\x1a\x0f.golden.v1.Item(\x010\x01\x12:\n\x04Type\x12\x16.google.protobuf.Empty\x1a\x1a.google.\
+protobuf.Timestamp\x12C\n\x07Methods\x12\x1c.google.protobuf.StringValue\x1a\x1a.google.protobuf\
+.BoolValue\x129\n\x0bServiceName\x12\x0f.golden.v1.self\x1a\x14.golden.v1.Item.Part\"\x03\x88\x02\
+\x0124\n\x08DialHTTP\x12(\n\x04Dial\x12\x0f.golden.v1.self\x1a\x0f.golden.v1.selfb\x06proto3";

@@ -1,6 +1,6 @@
 //! tower layers around calls.
 
-use super::intercepted;
+use super::{attempts, intercepted};
 use crate::{
     call::{Begun, Call},
     channel::Shared,
@@ -29,7 +29,7 @@ use tower_service::Service;
 
 type Request = http::Request<tonic::body::Body>;
 
-/// What a layer of a channel stands around: everything below it, for one call.
+/// What a layer of a channel stands around: everything below it, for one call or one attempt.
 ///
 /// The request has what is known of its method in its extensions, as a `&'static Method`. Who makes
 /// a new request has to keep the extensions.
@@ -45,7 +45,10 @@ pub(crate) struct Layers {
 
 /// What is below the last layer.
 #[derive(Clone, Copy, Debug)]
-struct Inside;
+pub(crate) enum Inside {
+    Call,
+    Attempt,
+}
 
 /// What a call needs below the layers, and layers don't see.
 #[derive(Clone)]
@@ -74,7 +77,8 @@ impl Service<Request> for CallService {
 // === impl Layers ===
 
 impl Layers {
-    pub(crate) fn push<L, B>(&mut self, layer: L)
+    /// Puts it around `inside`, below those that are there.
+    pub(crate) fn push<L, B>(&mut self, layer: L, inside: Inside)
     where
         L: Layer<CallService> + Send + Sync + 'static,
         L::Service: Service<Request, Response = http::Response<B>> + Clone + Send + Sync + 'static,
@@ -90,13 +94,17 @@ impl Layers {
                 .map_err(|error: <L::Service as Service<Request>>::Error| to_status(error.into()));
             CallService(BoxCloneSyncService::new(service))
         }));
-        let inside = CallService(BoxCloneSyncService::new(Inside));
+        let inside = CallService(BoxCloneSyncService::new(inside));
         let layers = self.add.iter().rev();
         self.whole = Some(layers.fold(inside, |inner, add| add(inner)));
     }
 
     pub(crate) const fn is_empty(&self) -> bool {
         self.whole.is_none()
+    }
+
+    pub(super) fn whole(&self) -> Option<CallService> {
+        self.whole.clone()
     }
 
     pub(super) async fn call(
@@ -150,12 +158,14 @@ impl Service<Request> for Inside {
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
+        if let Self::Attempt = self {
+            return Box::pin(attempts::go(request));
+        }
         let (mut head, body) = request.into_parts();
         let carrier = head.extensions.remove::<Carrier>();
         Box::pin(async move {
             let Some(carrier) = carrier else {
-                let what = "a layer of the channel has dropped the extensions of a request";
-                return Err(Status::internal(what));
+                return Err(no_extensions());
             };
             let Carrier {
                 channel,
@@ -177,6 +187,10 @@ impl Service<Request> for Inside {
             intercepted(channel, call, begun, RequestBody::Unread(body)).await
         })
     }
+}
+
+pub(super) fn no_extensions() -> Status {
+    Status::internal("a layer of the channel has dropped the extensions of a request")
 }
 
 /// Ours is taken as it is.

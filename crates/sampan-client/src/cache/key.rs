@@ -1,6 +1,6 @@
 //! Which calls have the same answer.
 
-use crate::call::Call;
+use crate::{call::Call, credentials::Proof};
 use http::{HeaderMap, HeaderName};
 use sampan_wire::policy::{CachePolicy, CacheScope};
 use std::sync::Arc;
@@ -32,13 +32,22 @@ impl Key {
     pub(super) fn of(
         channel: u64,
         call: &Call,
+        proof: Option<&Proof>,
         policy: &CachePolicy,
         message: &[u8],
     ) -> Option<Self> {
+        // What it will prove is not known, and may matter.
+        if proof.is_none() && call.credentials().is_some() && !policy.vary.is_empty() {
+            return None;
+        }
         let varies_by = |name: &HeaderName| policy.vary.contains(&name.as_str());
         let tells = |name: &HeaderName| call.headers().contains_key(name) && !varies_by(name);
-        let is_someones = policy.scope == CacheScope::Private
-            && (call.credentials().is_some() || CREDENTIALS.iter().any(tells));
+        let proves_more = match proof {
+            None => call.credentials().is_some(),
+            Some(proof) => !proof.metadata.keys().all(varies_by),
+        };
+        let is_someones =
+            policy.scope == CacheScope::Private && (proves_more || CREDENTIALS.iter().any(tells));
         if is_someones || message.len() > MAX_MESSAGE {
             return None;
         }
@@ -47,7 +56,10 @@ impl Key {
         key.extend_from_slice(&channel.to_be_bytes());
         push(&mut key, path.as_bytes());
         for name in policy.vary {
-            push_values(&mut key, call.headers(), name);
+            // What credentials set is sent in place of the call's own.
+            let proven = proof.filter(|proof| proof.metadata.contains_key(*name));
+            let headers = proven.map_or(call.headers(), |proof| &proof.metadata);
+            push_values(&mut key, headers, name);
         }
         for name in ENCODINGS {
             push_values(&mut key, call.headers(), name.as_str());
@@ -113,7 +125,7 @@ mod tests {
         }
         let path = http::uri::PathAndQuery::from_static(READ.path());
         let call = Call::direct(path, map, &READ, usize::MAX);
-        Key::of(1, &call, policy, b"message")
+        Key::of(1, &call, None, policy, b"message")
     }
 
     #[test]

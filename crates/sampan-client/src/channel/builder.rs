@@ -3,6 +3,7 @@
 use super::Channel;
 use crate::{
     CallService, Error, Interceptor,
+    around::Inside,
     balance::Balancing,
     config::{CallSettings, ConfigSource, env},
     credentials::Credentials,
@@ -169,7 +170,53 @@ impl ChannelBuilder {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        self.calls.around.layers_mut().push(layer);
+        let (layers, _) = self.calls.around.layers_mut();
+        layers.push(layer, Inside::Call);
+        self
+    }
+
+    /// Puts a tower layer around each attempt: each retry and each hedge passes it, when an
+    /// endpoint was picked and its credentials are there. The request has an
+    /// [`AttemptInfo`](crate::AttemptInfo) in its extensions, and what is known of the method as a
+    /// `&'static Method`; who makes a new request has to keep them. The layer may change metadata
+    /// and message, which holds for that attempt alone and the cache does not see, and the
+    /// response. Messages are compressed below it, answers checked and decompressed.
+    ///
+    /// The first one added is the outermost. An error is the attempt's status, which retries
+    /// judge as any other, and does not count against the endpoint. An attempt counts as in
+    /// flight there once the last layer has let it pass. One whose connection has closed by then
+    /// passes the layers again, for another connection. What layers wait for counts against the
+    /// call's deadline.
+    ///
+    /// ```
+    /// use sampan_client::{AttemptInfo, Channel};
+    /// use tower::ServiceBuilder;
+    /// # fn main() -> Result<(), sampan_client::Error> {
+    /// let layer = ServiceBuilder::new().map_request(|request: http::Request<_>| {
+    ///     if let Some(attempt) = request.extensions().get::<AttemptInfo>() {
+    ///         println!("attempt {} to {}", attempt.previous_attempts() + 1, attempt.endpoint());
+    ///     }
+    ///     request
+    /// });
+    /// let channel = Channel::configure("unix:/run/orders.sock").attempt_layer(layer).build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn attempt_layer<L, B>(mut self, layer: L) -> Self
+    where
+        L: Layer<CallService> + Send + Sync + 'static,
+        L::Service: Service<http::Request<tonic::body::Body>, Response = http::Response<B>>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        <L::Service as Service<http::Request<tonic::body::Body>>>::Future: Send + 'static,
+        <L::Service as Service<http::Request<tonic::body::Body>>>::Error: Into<BoxError>,
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let (_, layers) = self.calls.around.layers_mut();
+        layers.push(layer, Inside::Attempt);
         self
     }
 

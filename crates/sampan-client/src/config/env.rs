@@ -19,12 +19,12 @@ pub(crate) fn default_roots() -> Result<Option<Certificate>, Error> {
     let Some(path) = std::env::var_os(ROOTS).filter(|path| !path.is_empty()) else {
         return Ok(None);
     };
-    let pem = std::fs::read(&path).map_err(|error| {
-        Error::configuration(format!("cannot read the file \"{}\"", path.display()))
+    let roots = Certificate::from_file(path).map_err(|error| {
+        Error::configuration("cannot read the roots")
             .with_source(error)
-            .with_hint(Some(format!("{ROOTS} names it")))
+            .with_hint(Some(format!("{ROOTS} names the file")))
     })?;
-    Ok(Some(Certificate::from_pem(pem)))
+    Ok(Some(roots))
 }
 
 /// The folder that the containers of this host share.

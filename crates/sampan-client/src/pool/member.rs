@@ -202,7 +202,10 @@ impl Upkeep {
         let mut connecting = None;
         let mut moving = None;
         let mut looked = self.pool.looked.subscribe();
+        // Source: gRFC A61. There is no other that calls could go to.
+        let is_alone = matches!(self.pool.keeper.load().connects(), Connects::One { .. });
         let service = self.pool.service.load().health.clone();
+        let service = service.filter(|_| !is_alone);
         let watch = |connection: &Connection| {
             let route = Arc::clone(&self.endpoint.site.route);
             let service = service.as_deref()?;

@@ -2,12 +2,12 @@
 
 use super::outcome;
 use crate::{
-    around,
+    around::{self, Layered},
     call::Call,
     channel::Shared,
     cold::prove,
     deadline::Times,
-    dispatch::{Answered, Attempted, send},
+    dispatch::{Attempted, Settled, send},
     endpoint::{Endpoint, Live},
     failure::{Failure, Phase, Progress},
     policy::{HedgeOutcome, HedgeStep, HedgeVerdict, Hedging, Pushback},
@@ -18,6 +18,7 @@ use crate::{
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use sampan_wire::{Code, policy::HedgePolicy};
 use std::{
+    mem,
     sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
     time::Duration,
 };
@@ -38,7 +39,7 @@ pub(crate) async fn hedged(
     policy: &HedgePolicy,
     outgoing: &Outgoing,
     progress: &mut Progress,
-) -> Result<Answered, Failure> {
+) -> Result<Settled, Failure> {
     let stack = share.stack();
     let deadline = times.whole.map(|deadline| deadline.at);
     let mut hedging = Hedging::new(policy, Instant::now(), deadline);
@@ -121,12 +122,29 @@ async fn sent(
     tried: &Mutex<Vec<Arc<Endpoint>>>,
 ) -> End {
     let call = &*around::attempted(share.stack(), call, previous).await?;
+    let all_tried = tried;
     let tried = || tried.lock().unwrap_or_else(PoisonError::into_inner);
     let mut may_be_refused = true;
     loop {
         // Its attempts run side by side: what one waits for is not what the call does.
         let mut progress = Progress::new(times.started);
         let proof = prove(share.stack(), call, &mut progress).await?;
+        if let Some(layers) = share.stack().attempt_layers() {
+            let layered = Layered {
+                stack: share.stack(),
+                layers,
+                times,
+                previous,
+                tried: all_tried,
+                outgoing,
+            };
+            let call = call.clone();
+            let attempted = layered.send(call, proof, None, &mut progress).await?;
+            if is_over(&attempted, &mut may_be_refused) {
+                return Ok(attempted);
+            }
+            continue;
+        }
         let take = |live: &Arc<Live>, stream| {
             if let Some(Err(not_secret)) = proof.as_ref().map(|proof| proof.check(&live.endpoint)) {
                 return Ok(Err(not_secret));
@@ -148,13 +166,18 @@ async fn sent(
         drop(waits);
         let response = sent.exchange.await;
         let attempted = Attempted::new(response, sent.ticket, call, None);
-        match &attempted {
-            Attempted::Unsent(..) => {}
-            Attempted::Failed(failed) if failed.was_refused && may_be_refused => {
-                may_be_refused = false;
-            }
-            _ => return Ok(attempted),
+        if is_over(&attempted, &mut may_be_refused) {
+            return Ok(attempted);
         }
+    }
+}
+
+/// Whether it is not sent again at once.
+fn is_over(attempted: &Attempted, may_be_refused: &mut bool) -> bool {
+    match attempted {
+        Attempted::Unsent(..) => false,
+        Attempted::Failed(failed) if failed.was_refused => !mem::take(may_be_refused),
+        _ => true,
     }
 }
 

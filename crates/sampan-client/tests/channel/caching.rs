@@ -1,7 +1,10 @@
 //! Answers that are kept.
 
 use crate::{metrics::value, support::*};
-use sampan_client::Channel;
+use sampan_client::{
+    Channel,
+    credentials::{CallCredentials, CalledMethod, Credentials},
+};
 use sampan_wire::policy::{CachePolicy, CacheScope, Idempotency, Method, MethodKind, MethodPolicy};
 use std::{
     sync::{
@@ -11,7 +14,7 @@ use std::{
     time::Duration,
 };
 use tokio::time::{Instant, advance, sleep};
-use tonic::{Code, Request, Status};
+use tonic::{Code, Request, Status, async_trait, metadata::MetadataMap};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -36,6 +39,10 @@ static PUBLIC: Method = reads(CachePolicy {
 });
 static BY_USER: Method = reads(CachePolicy {
     vary: &["authorization"],
+    ..PRIVATE
+});
+static BY_NAME: Method = reads(CachePolicy {
+    vary: &["x-name"],
     ..PRIVATE
 });
 static STALE: Method = reads(CachePolicy {
@@ -186,6 +193,51 @@ async fn nobody_sees_the_answer_to_another() {
     // Another channel may be another user.
     let (other, _) = answers();
     assert_eq!(get(&other, &PUBLIC).await, pair("-1", ""));
+}
+
+/// Says who calls, and how often it was asked.
+struct User(&'static str, Arc<AtomicUsize>);
+
+#[async_trait]
+impl CallCredentials for User {
+    async fn metadata(&self, _: &CalledMethod<'_>) -> Result<MetadataMap, Status> {
+        self.1.fetch_add(1, Ordering::SeqCst);
+        let mut metadata = MetadataMap::new();
+        metadata.insert("authorization", self.0.parse().unwrap());
+        Ok(metadata)
+    }
+
+    fn need_secrecy(&self) -> bool {
+        false
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_proves_it_by_credentials_meets_own_answers_alone_where_vary_names_them() {
+    let asked = Arc::<AtomicUsize>::default();
+    let by = |method, user| {
+        let mut request = request(method, "");
+        let user = Credentials::new(User(user, Arc::clone(&asked)));
+        request.extensions_mut().insert(user);
+        request
+    };
+    let (channel, _) = answers();
+    for (user, expected) in [("a", "a1"), ("b", "b2")] {
+        let own = ask(&channel, by(&BY_USER, user)).await.unwrap();
+        assert_eq!(own, pair(expected, ""));
+    }
+    // Once for the key; what was fetched for it proved that.
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
+    for (user, expected) in [("a", "a1"), ("b", "b2")] {
+        let own = ask(&channel, by(&BY_USER, user)).await.unwrap();
+        assert_eq!(own, pair(expected, "hit"));
+    }
+    // Who proves nothing is nobody.
+    assert_eq!(get(&channel, &BY_USER).await, pair("-3", ""));
+    for (method, expected) in [(&KEPT, "a4"), (&BY_NAME, "a5"), (&BY_NAME, "a6")] {
+        let own = ask(&channel, by(method, "a")).await.unwrap();
+        assert_eq!(own, pair(expected, ""), "{:?}", method.policy());
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -150,6 +150,19 @@ async fn an_endpoint_that_says_it_is_not_serving_gets_no_calls_until_it_is() {
 }
 
 #[tokio::test]
+async fn pick_first_asks_nobody_for_health() {
+    let asked = Arc::<AtomicUsize>::default();
+    let (_feels, of_it) = watch::channel(NOT_SERVING);
+    let server = TestServer::start(with_health("it", of_it, Arc::clone(&asked)));
+    let channel = Channel::configure(server.target())
+        .balance(Balance::PickFirst)
+        .service_config(CHECKED);
+    let channel = channel.build().unwrap();
+    assert_eq!(say(&channel, "").await.unwrap(), "it");
+    assert_eq!(asked.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
 async fn a_server_that_does_not_know_of_health_is_well() {
     let unknown = handler(|request| async move {
         match request.uri().path() {

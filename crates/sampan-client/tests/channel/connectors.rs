@@ -2,7 +2,11 @@
 
 use crate::{endpoints::until_ready, support::*};
 use sampan_client::{Balance, Channel};
-use std::io;
+use sampan_transport::{Address, LocalDir};
+use std::{
+    io,
+    time::{Duration, Instant},
+};
 
 #[tokio::test]
 async fn a_connector_of_one_s_own_is_given_the_address_of_each_endpoint() {
@@ -49,4 +53,28 @@ async fn a_connector_that_fails_or_hangs_is_told_to_the_call() {
         status.message().contains("no connection within 5s"),
         "{status}"
     );
+}
+
+/// Its socket takes connections and says nothing, for which a second is waited at most.
+#[tokio::test]
+async fn a_mute_socket_of_the_same_host_is_soon_raced_by_tcp() {
+    let server = TestServer::start(named("by TCP"));
+    let Address::Tcp(address) = server.address else {
+        panic!("it listens on TCP");
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let local = LocalDir::new(folder.path());
+    let mute = local.socket(&local.name(address));
+    let _mute = std::os::unix::net::UnixListener::bind(mute).unwrap();
+    let mut fastest = Duration::MAX;
+    for _ in 0..5 {
+        let channel = Channel::configure(server.target())
+            .local_dir(folder.path())
+            .local_trust(true);
+        let began = Instant::now();
+        let answer = say(&channel.build().unwrap(), "").await;
+        assert_eq!(answer.unwrap(), "by TCP");
+        fastest = fastest.min(began.elapsed());
+    }
+    assert!(fastest < Duration::from_millis(900), "{fastest:?}");
 }

@@ -1,11 +1,15 @@
 //! What calls prove, to whom, and what they become when they cannot.
 
 use crate::support::*;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use sampan_client::{Certificate, ClientTls, Identity};
 use sampan_client::{
     Channel,
     credentials::{CallCredentials, CalledMethod, Credentials, TokenFile},
 };
-use sampan_transport::Address;
+use sampan_transport::{
+    Address, ListenSettings, Listener, Protocols, ServeSettings, ServerTls, ServerTlsSettings,
+};
 use sampan_wire::{
     Code as WireCode,
     policy::{Idempotency, Method, MethodKind, MethodPolicy, RetryPolicy},
@@ -189,4 +193,81 @@ async fn a_wait_for_credentials_counts_against_the_deadline() {
     let status = send(&channel, request).await.unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded, "{status}");
     assert!(status.message().contains("its credentials"), "{status}");
+}
+
+/// An authority, and who it says the server and a client are.
+fn certified() -> (Certificate, Identity, Identity) {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new([]).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let roots = Certificate::from_pem(params.self_signed(&key).unwrap().pem());
+    let issuer = Issuer::new(params, key);
+    let [server, client] = ["shop.test", "orders"].map(|name| {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new([name.to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, &issuer).unwrap();
+        Identity::from_pem(certificate.pem(), key.serialize_pem())
+    });
+    (roots, server, client)
+}
+
+fn serve_tls(settings: &ServerTlsSettings, handler: Handler) -> Address {
+    let address = "127.0.0.1:0".parse().unwrap();
+    let listener = Listener::bind(&address, &ListenSettings::default()).unwrap();
+    let address = listener.local_address().clone();
+    let tls = ServerTls::new(settings, Protocols::Http2).unwrap();
+    tokio::spawn(async move {
+        loop {
+            let socket = listener.accept().await;
+            let (peer, tls) = (socket.peer(), tls.clone());
+            let handler = Arc::clone(&handler);
+            tokio::spawn(async move {
+                if let Ok((io, peer)) = tls.accept(socket, peer).await {
+                    let settings = ServeSettings::default();
+                    serve(io, peer, handler, &settings, std::future::pending()).await;
+                }
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn credentials_go_over_tls_and_to_nobody_who_has_not_passed_its_handshake() {
+    let (roots, server, client) = certified();
+    let (handler, seen) = notes(0);
+    let trusting = ClientTls::new()
+        .with_roots(roots.clone())
+        .with_domain_name("shop.test");
+    let mut settings = ServerTlsSettings::new(server);
+    let plain = serve_tls(&settings, Arc::clone(&handler));
+    settings.client_ca = Some(roots);
+    let mutual = serve_tls(&settings, handler);
+    let known = trusting.clone().with_identity(client);
+    let (stranger, _, _) = certified();
+    let doubting = ClientTls::new()
+        .with_roots(stranger)
+        .with_domain_name("shop.test");
+    for (address, tls, passes) in [
+        (&plain, &trusting, true),
+        (&mutual, &known, true),
+        (&mutual, &trusting, false),
+        (&plain, &doubting, false),
+    ] {
+        let channel = Channel::configure(address.to_string())
+            .tls(tls.clone())
+            .credentials(Credentials::bearer("secret").unwrap())
+            .build()
+            .unwrap();
+        let outcome = say(&channel, "text").await;
+        let seen = std::mem::take(&mut *seen.lock().unwrap());
+        if passes {
+            assert_eq!(outcome.unwrap(), "text");
+            assert_eq!(seen.len(), 1);
+            assert_eq!(seen[0][2], "Bearer secret");
+        } else {
+            assert_eq!(outcome.unwrap_err().code(), Code::Unavailable);
+            assert!(seen.is_empty());
+        }
+    }
 }

@@ -3,11 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so")]
 
 mod around;
+mod attempts;
 mod balancing;
 mod caching;
 mod calls;
 mod channelz;
 mod compat;
+mod compressing;
 mod connections;
 mod connectivity;
 mod connectors;

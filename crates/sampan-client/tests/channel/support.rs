@@ -150,7 +150,7 @@ fn count(handler: Handler, calls: Arc<AtomicUsize>) -> Handler {
     })
 }
 
-async fn serve<T>(
+pub(crate) async fn serve<T>(
     io: T,
     peer: PeerInfo,
     handler: Handler,

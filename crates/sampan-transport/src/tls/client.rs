@@ -2,12 +2,14 @@
 
 use super::{
     Certificate, Identity,
-    reload::Reloaded,
+    reload::{Followed, Reloaded},
+    roots::FollowedServers,
     spiffe::{SpiffePeers, SpiffeServers},
 };
 use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    client::{Resumption, WebPkiServerVerifier},
     crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
     sign::{CertifiedKey, SingleCertAndKey},
 };
@@ -153,17 +155,11 @@ impl ClientTls {
                 .with_custom_certificate_verifier(Arc::new(AcceptAnyCertificate(Arc::clone(
                     &provider,
                 ))))
-        } else if let Some(peers) = &self.spiffe {
-            let verifier = SpiffeServers {
-                roots: self.root_store()?,
-                provider: Arc::clone(&provider),
-                peers: peers.clone(),
-            };
+        } else {
+            let verifier = self.verifier(&provider)?;
             builder
                 .dangerous()
-                .with_custom_certificate_verifier(Arc::new(verifier))
-        } else {
-            builder.with_root_certificates(self.root_store()?)
+                .with_custom_certificate_verifier(verifier)
         };
         let mut config = match &self.identity {
             None => builder.with_no_client_auth(),
@@ -190,6 +186,10 @@ impl ClientTls {
             }
         };
         config.alpn_protocols = vec![b"h2".to_vec()];
+        if self.follows_roots() {
+            // Whoever was trusted once is to be judged by the roots of now.
+            config.resumption = Resumption::disabled();
+        }
         let name = self.domain_name.as_deref().unwrap_or(host);
         // An IPv6 address stands in brackets in a target.
         let bare = name
@@ -204,6 +204,58 @@ impl ClientTls {
             config: Arc::new(config),
             name,
         })
+    }
+
+    /// Whether some of the roots are in files that may change.
+    fn follows_roots(&self) -> bool {
+        !self.skip_verify && self.roots.iter().any(|roots| roots.file.is_some())
+    }
+
+    /// What judges servers.
+    fn verifier(
+        &self,
+        provider: &Arc<CryptoProvider>,
+    ) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
+        let current = self.verifier_of_now(provider)?;
+        if !self.follows_roots() {
+            return Ok(current);
+        }
+        let (tls, provider) = (self.clone(), Arc::clone(provider));
+        let files = tls.roots.iter().filter_map(|roots| roots.file.clone());
+        let files = files.collect();
+        let read = move || {
+            let roots = tls.roots.iter().map(Certificate::again);
+            let roots = roots.collect::<Result<_, _>>()?;
+            let tls = Self {
+                roots,
+                ..tls.clone()
+            };
+            Ok(tls.verifier_of_now(&provider)?)
+        };
+        Ok(Arc::new(FollowedServers(Followed::new(
+            files, current, read,
+        ))))
+    }
+
+    fn verifier_of_now(
+        &self,
+        provider: &Arc<CryptoProvider>,
+    ) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
+        let roots = self.root_store()?;
+        if let Some(peers) = &self.spiffe {
+            return Ok(Arc::new(SpiffeServers {
+                roots,
+                provider: Arc::clone(provider),
+                peers: peers.clone(),
+            }));
+        }
+        let provider = Arc::clone(provider);
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider);
+        let verifier = verifier.build().map_err(|error| TlsError::Refused {
+            what: "root certificates",
+            source: rustls::Error::General(error.to_string()),
+        })?;
+        Ok(verifier)
     }
 
     fn root_store(&self) -> Result<RootCertStore, TlsError> {

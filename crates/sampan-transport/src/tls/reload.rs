@@ -1,8 +1,8 @@
-//! Certificates and keys that change on disk, as Kubernetes and cert-manager have it.
+//! Certificates, keys and roots that change on disk, as Kubernetes and cert-manager have it.
 //!
 //! Looked at when a handshake needs them, at most once a second: no task, and no work for
-//! connections that are there. A pair that is broken or half written is left where it is, and the
-//! one before goes on.
+//! connections that are there. What is broken or half written is left where it is, and what was
+//! there before goes on.
 
 use super::{Certificate, Identity};
 use rustls::{
@@ -14,7 +14,7 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use std::{
-    fs, io,
+    fmt, fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant, SystemTime},
@@ -27,18 +27,20 @@ pub(super) struct IdentityFiles {
     pub(super) key: PathBuf,
 }
 
-/// The certificate and key for the next handshake.
-#[derive(Debug)]
-pub(super) struct Reloaded {
-    files: IdentityFiles,
-    provider: Arc<CryptoProvider>,
-    state: Mutex<State>,
+/// What files say, for the next handshake.
+pub(super) struct Followed<T> {
+    files: Vec<PathBuf>,
+    read: Box<dyn Fn() -> Result<T, BoxError> + Send + Sync>,
+    state: Mutex<State<T>>,
 }
 
+/// The certificate and key for the next handshake.
 #[derive(Debug)]
-struct State {
-    current: Arc<CertifiedKey>,
-    watch: Watch<Stamp>,
+pub(super) struct Reloaded(Followed<Arc<CertifiedKey>>);
+
+struct State<T> {
+    current: T,
+    watch: Watch<Vec<Stamp>>,
 }
 
 /// When files are looked at, and when read. Pure.
@@ -49,8 +51,7 @@ struct Watch<S> {
 }
 
 /// What changes when a file does; a symbolic link that is turned changes it too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp([(SystemTime, u64, u64); 2]);
+type Stamp = (SystemTime, u64, u64);
 
 const INTERVAL: Duration = Duration::from_secs(1);
 
@@ -74,29 +75,83 @@ impl<S: PartialEq> Watch<S> {
     }
 }
 
-// === impl IdentityFiles ===
+// === impl Followed ===
 
-impl IdentityFiles {
-    pub(super) fn read(&self) -> io::Result<Identity> {
-        let read = |path: &Path| {
-            fs::read(path).map_err(|error| {
-                io::Error::new(error.kind(), format!("{}: {error}", path.display()))
-            })
+impl<T: Clone> Followed<T> {
+    /// Begins with what was read before.
+    pub(super) fn new(
+        files: Vec<PathBuf>,
+        current: T,
+        read: impl Fn() -> Result<T, BoxError> + Send + Sync + 'static,
+    ) -> Self {
+        // What has changed since then is read at the first look.
+        let watch = Watch {
+            read: None,
+            next: Instant::now(),
         };
-        Ok(Identity {
-            certificate: Certificate::from_pem(read(&self.certificate)?),
-            key: read(&self.key)?,
-            files: Some(self.clone()),
-        })
+        Self {
+            files,
+            read: Box::new(read),
+            state: Mutex::new(State { current, watch }),
+        }
     }
 
-    fn stamp(&self) -> Option<Stamp> {
-        let of = |path: &Path| {
-            let found = fs::metadata(path).ok()?;
-            Some((found.modified().ok()?, found.len(), inode(&found)))
-        };
-        Some(Stamp([of(&self.certificate)?, of(&self.key)?]))
+    fn state(&self) -> MutexGuard<'_, State<T>> {
+        // No code that can panic runs under it.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    pub(super) fn current(&self, now: Instant) -> T {
+        let (current, is_due) = {
+            let mut state = self.state();
+            let is_due = state.watch.is_due(now);
+            (state.current.clone(), is_due)
+        };
+        if !is_due {
+            return current;
+        }
+        let found: Option<Vec<_>> = self.files.iter().map(|path| stamp(path)).collect();
+        let Some(found) = found else {
+            return current;
+        };
+        if !self.state().watch.has_changed(&found) {
+            return current;
+        }
+        match (self.read)() {
+            Ok(new) => {
+                let mut state = self.state();
+                state.current = new.clone();
+                // What came while it was read has another stamp, and is read at the next look.
+                state.watch.read = Some(found);
+                new
+            }
+            Err(error) => {
+                let path = self.files.first().map(|path| path.display());
+                let path = path.map(tracing::field::display);
+                tracing::warn!(path, %error, "what is on disk cannot be used; what was there before goes on");
+                current
+            }
+        }
+    }
+}
+
+impl<T> fmt::Debug for Followed<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Followed")
+            .field("files", &self.files)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Reads a file; an error names it.
+pub(super) fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    fs::read(path)
+        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+}
+
+fn stamp(path: &Path) -> Option<Stamp> {
+    let found = fs::metadata(path).ok()?;
+    Some((found.modified().ok()?, found.len(), inode(&found)))
 }
 
 #[cfg(unix)]
@@ -110,6 +165,18 @@ const fn inode(_: &fs::Metadata) -> u64 {
     0
 }
 
+// === impl IdentityFiles ===
+
+impl IdentityFiles {
+    pub(super) fn read(&self) -> io::Result<Identity> {
+        Ok(Identity {
+            certificate: Certificate::from_pem(read_file(&self.certificate)?),
+            key: read_file(&self.key)?,
+            files: Some(self.clone()),
+        })
+    }
+}
+
 // === impl Reloaded ===
 
 impl Reloaded {
@@ -120,68 +187,25 @@ impl Reloaded {
         provider: Arc<CryptoProvider>,
     ) -> Option<Self> {
         let files = identity.files.clone()?;
-        // What has changed since then is read at the first look.
-        let watch = Watch {
-            read: None,
-            next: Instant::now(),
-        };
-        Some(Self {
-            state: Mutex::new(State {
-                current: Arc::new(current),
-                watch,
-            }),
-            files,
-            provider,
-        })
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        // No code that can panic runs under it.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        let paths = vec![files.certificate.clone(), files.key.clone()];
+        let read = move || Ok(Arc::new(certified(&files, &provider)?));
+        Some(Self(Followed::new(paths, Arc::new(current), read)))
     }
 
     fn current(&self, now: Instant) -> Arc<CertifiedKey> {
-        let (current, is_due) = {
-            let mut state = self.state();
-            let is_due = state.watch.is_due(now);
-            (Arc::clone(&state.current), is_due)
-        };
-        if !is_due {
-            return current;
-        }
-        let Some(found) = self.files.stamp() else {
-            return current;
-        };
-        if !self.state().watch.has_changed(&found) {
-            return current;
-        }
-        match self.read() {
-            Ok(new) => {
-                let new = Arc::new(new);
-                let mut state = self.state();
-                state.current = Arc::clone(&new);
-                // What came while it was read has another stamp, and is read at the next look.
-                state.watch.read = Some(found);
-                new
-            }
-            Err(error) => {
-                let path = self.files.certificate.display();
-                tracing::warn!(%path, %error, "the certificate on disk cannot be used; the one before goes on");
-                current
-            }
-        }
+        self.0.current(now)
     }
+}
 
-    fn read(&self) -> Result<CertifiedKey, BoxError> {
-        let identity = self.files.read()?;
-        let chain: Vec<_> = CertificateDer::pem_slice_iter(identity.certificate().as_ref())
-            .collect::<Result<_, _>>()?;
-        if chain.is_empty() {
-            return Err("it holds no certificate".into());
-        }
-        let key = PrivateKeyDer::from_pem_slice(identity.key())?;
-        Ok(CertifiedKey::from_der(chain, key, &self.provider)?)
+fn certified(files: &IdentityFiles, provider: &CryptoProvider) -> Result<CertifiedKey, BoxError> {
+    let identity = files.read()?;
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(identity.certificate().as_ref())
+        .collect::<Result<_, _>>()?;
+    if chain.is_empty() {
+        return Err("it holds no certificate".into());
     }
+    let key = PrivateKeyDer::from_pem_slice(identity.key())?;
+    Ok(CertifiedKey::from_der(chain, key, provider)?)
 }
 
 impl ResolvesServerCert for Reloaded {

@@ -2,13 +2,16 @@
 
 use super::{
     Certificate, Identity,
-    reload::Reloaded,
+    reload::{Followed, Reloaded},
+    roots::FollowedClients,
     spiffe::{SpiffeClients, SpiffePeers},
 };
 use crate::{PeerInfo, Protocols};
 use rustls::{
     RootCertStore, ServerConfig,
-    server::{NoClientAuth, WebPkiClientVerifier, danger::ClientCertVerifier},
+    server::{
+        NoClientAuth, NoServerSessionStorage, WebPkiClientVerifier, danger::ClientCertVerifier,
+    },
     sign::{CertifiedKey, SingleCertAndKey},
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
@@ -90,6 +93,12 @@ impl ServerTls {
             None => builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(pair))),
         };
         config.ignore_client_order = settings.ignore_client_order;
+        let authorities = settings.client_ca.as_ref();
+        if authorities.is_some_and(|authorities| authorities.file.is_some()) {
+            // Whoever was let in once is to be judged by the authorities of now.
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
+        }
         config.alpn_protocols.push(b"h2".to_vec());
         if protocols == Protocols::Http1AndHttp2 {
             config.alpn_protocols.push(b"http/1.1".to_vec());
@@ -140,6 +149,26 @@ fn client_verifier(
     let Some(authorities) = &settings.client_ca else {
         return Ok(Arc::new(NoClientAuth));
     };
+    let current = client_verifier_of(settings, authorities, Arc::clone(&provider))?;
+    let Some(file) = authorities.file.clone() else {
+        return Ok(current);
+    };
+    let (settings, authorities) = (settings.clone(), authorities.clone());
+    let read = move || {
+        let authorities = authorities.again()?;
+        let provider = Arc::clone(&provider);
+        Ok(client_verifier_of(&settings, &authorities, provider)?)
+    };
+    let followed = Followed::new(vec![file], current, read);
+    Ok(Arc::new(FollowedClients(followed)))
+}
+
+/// What judges clients by these authorities.
+fn client_verifier_of(
+    settings: &ServerTlsSettings,
+    authorities: &Certificate,
+    provider: Arc<rustls::crypto::CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, ServerTlsError> {
     let mut roots = RootCertStore::empty();
     for authority in certificates(authorities, "client authority")? {
         roots.add(authority).map_err(ServerTlsError::Settings)?;

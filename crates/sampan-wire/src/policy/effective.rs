@@ -6,7 +6,9 @@
 //! | sizes | the smallest of call, channel and service config, then the default (as gRPC has it) |
 //! | all else | call, then channel, then service config, then .proto, then the default |
 
-use super::{CachePolicy, CacheScope, CallPolicy, Idempotency, Method, MethodKind, Repeat};
+use super::{
+    CachePolicy, CacheScope, CallPolicy, CompressionPolicy, Idempotency, Method, MethodKind, Repeat,
+};
 use crate::{
     compression::Compression,
     service_config::{ConfigPlace, ServiceConfig},
@@ -106,6 +108,8 @@ pub struct Declared {
     pub repeat: Option<Repeat>,
     /// How long answers may be kept.
     pub cache: Option<CacheRule>,
+    /// How messages are compressed.
+    pub compression: Option<CompressionPolicy>,
 }
 
 /// What is said about calls beside their .proto.
@@ -169,7 +173,8 @@ impl EffectivePolicy {
             .find_map(|told| told.say(CallPolicy::wait_for_ready));
         let compression = told
             .iter()
-            .find_map(|told| told.say(CallPolicy::compression));
+            .find_map(|told| told.say(CallPolicy::compression))
+            .or_else(|| compression(declared, &mut set_aside));
         Self {
             deadline: DeadlineRule::merge(declared, &told),
             wait_for_ready: wait.unwrap_or(Sourced::default(false)),
@@ -187,6 +192,25 @@ impl EffectivePolicy {
             set_aside,
         }
     }
+}
+
+/// What the .proto says of it, where this build can do that.
+fn compression(declared: &Declared, set_aside: &mut Vec<SetAside>) -> Option<Sourced<Compression>> {
+    let declared = declared.compression?;
+    let here = declared.here();
+    if here.is_none() {
+        set_aside.push(SetAside {
+            origin: Origin::Proto,
+            reason: match declared {
+                CompressionPolicy::Gzip => "compression by gzip, for this build has no gzip",
+                CompressionPolicy::Deflate => {
+                    "compression by deflate, for this build has no deflate"
+                }
+                _ => "compression by zstd, for this build has no zstd",
+            },
+        });
+    }
+    Some(Sourced::new(here?, Origin::Proto))
 }
 
 /// The first that may hold.
@@ -350,6 +374,7 @@ impl From<&Method> for Declared {
             timeout: policy.timeout(),
             repeat: policy.repeat().copied(),
             cache: policy.cache().map(CacheRule::from),
+            compression: policy.compression(),
         }
     }
 }

@@ -248,3 +248,38 @@ proptest! {
         prop_assert_eq!(is_hedged, kind < 2 && idempotency > 0);
     }
 }
+
+#[test]
+fn compression_is_what_call_or_channel_say_then_the_proto_where_this_build_can() {
+    let ways = [
+        CompressionPolicy::Identity,
+        CompressionPolicy::Gzip,
+        CompressionPolicy::Deflate,
+        CompressionPolicy::Zstd,
+    ];
+    for way in ways {
+        let policy = MethodPolicy::NONE.with_compression(way);
+        let method = Method::new("/a.B/C", MethodKind::Unary).with_policy(policy);
+        let declared = Declared::from(&method);
+        let merged = EffectivePolicy::merge(&declared, &Sayings::default());
+        let text = describe(&declared, &merged);
+        match way.here() {
+            Some(here) => {
+                assert_eq!(merged.compression, Sourced::new(here, Origin::Proto));
+                assert_eq!(merged.set_aside, []);
+                let line = text.lines().find(|line| line.contains("compression"));
+                assert!(line.unwrap().ends_with(".proto"), "{text}");
+            }
+            None => {
+                assert_eq!(merged.compression.origin, Origin::Default);
+                let name = way.name();
+                let told = format!("not used: compression by {name}, for this build has no {name}");
+                assert!(text.contains(&told), "{text}");
+            }
+        }
+        let own = CallPolicy::new().with_compression(Compression::taking_all());
+        let merged = EffectivePolicy::merge(&declared, &Sayings::of_call(&own));
+        assert_eq!(merged.compression.origin, Origin::Call);
+        assert_eq!(merged.set_aside, []);
+    }
+}
