@@ -9,6 +9,7 @@ pub mod metadata;
 pub mod orca;
 pub mod percent;
 pub mod policy;
+pub mod room;
 pub mod service_config;
 pub mod suggest;
 pub mod timeout;

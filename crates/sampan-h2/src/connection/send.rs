@@ -314,6 +314,14 @@ impl<T: Default> Connection<T> {
             .map_or(0, |stream| stream.queue.len())
     }
 
+    /// Bytes that the peer takes of a stream now.
+    #[must_use]
+    pub fn room(&self, key: Key) -> usize {
+        let stream = self.streams.find_ref(key);
+        let window = stream.map_or(0, |stream| stream.send_window.min(self.send_window));
+        usize::try_from(window).unwrap_or(0)
+    }
+
     /// Whether the peer still wants what is sent on a stream.
     #[must_use]
     pub fn may_send(&self, key: Key) -> bool {

@@ -13,6 +13,7 @@ use prost::Message;
 use sampan_wire::{
     compression::LEAVE_PLAIN,
     frame::{PREFIX_LEN, encode_prefix},
+    room::room,
 };
 use std::{
     pin::Pin,
@@ -117,8 +118,10 @@ where
             return Poll::Ready(Some(Ok(Frame::data(piece))));
         }
         let (mut in_a_row, mut pauses) = (0, 0);
+        // One message at least; the others only as far as they can leave.
+        let most = room().clamp(1, BATCH_BYTES);
         // Has an end: a stream that is always ready fills the batch.
-        while matches!(this.progress, Progress::Open) && this.batch.len() < BATCH_BYTES {
+        while matches!(this.progress, Progress::Open) && this.batch.len() < most {
             let ended = match this.messages.as_mut().poll_next(cx) {
                 Poll::Pending if this.batch.is_empty() => return Poll::Pending,
                 Poll::Pending
@@ -179,7 +182,9 @@ fn append<M: Message>(
 mod tests {
     use super::*;
     use futures_util::stream;
+    use http_body::Body as _;
     use http_body_util::BodyExt;
+    use sampan_wire::room::with_room;
 
     fn frames(lens: &[usize]) -> Vec<u8> {
         let messages = lens.iter().map(|&len| encode(&vec![7u8; len], usize::MAX));
@@ -228,6 +233,17 @@ mod tests {
             all.extend_from_slice(&data);
         }
         assert_eq!(all, frames(&lens));
+    }
+
+    #[tokio::test]
+    async fn of_ready_messages_no_more_are_put_together_than_can_leave() {
+        let body = EncodedStream::of_request(messages(&[10; 9], None), usize::MAX);
+        let mut body = Box::pin(body);
+        for (room, count) in [(0, 1), (20, 2), (usize::MAX, 6)] {
+            let poll = |cx: &mut Context<'_>| with_room(room, || body.as_mut().poll_frame(cx));
+            let frame = std::future::poll_fn(poll).await.unwrap().unwrap();
+            assert_eq!(frame.into_data().unwrap(), frames(&vec![10; count]));
+        }
     }
 
     #[tokio::test]

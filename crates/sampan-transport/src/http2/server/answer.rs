@@ -6,6 +6,7 @@ use http::{HeaderName, HeaderValue, Response, header};
 use http_body::Body as _;
 use pin_project_lite::pin_project;
 use sampan_h2::{Key, Reason, Sent};
+use sampan_wire::room::with_room;
 use std::{
     pin::Pin,
     sync::Arc,
@@ -151,7 +152,7 @@ impl OpenStream {
         B::Error: Into<BoxError>,
     {
         for _ in 0..MAX_TURN {
-            {
+            let room = {
                 let mut state = self.shared.lock();
                 if state.gone.is_some() || !state.engine.may_send(self.key) {
                     return Poll::Ready(());
@@ -163,8 +164,9 @@ impl OpenStream {
                     self.shared.flush(state);
                     return Poll::Pending;
                 }
-            }
-            let frame = body.as_mut().poll_frame(cx);
+                state.engine.room(self.key)
+            };
+            let frame = with_room(room, || body.as_mut().poll_frame(cx));
             let is_end = body.is_end_stream();
             let mut state = self.shared.lock();
             let engine = &mut state.engine;
