@@ -40,7 +40,6 @@ use crate::{
     inbound,
     outbound::Outbound,
     stack::{RequestBody, Stack},
-    timers::sleep_until,
 };
 use age::Age;
 use bytes::Bytes;
@@ -51,7 +50,7 @@ use sampan_wire::{
     policy::{CachePolicy, Idempotency, MethodKind},
 };
 use single_flight::{Fetch, Guard};
-use std::{future::pending, mem, sync::Arc, time::Duration};
+use std::{mem, sync::Arc};
 use tokio::{runtime::Handle, time::Instant};
 use tonic::{Code, Status};
 
@@ -129,27 +128,8 @@ async fn proof(stack: &Stack, call: &Call, begun: &Begun, policy: &CachePolicy) 
     tokio::select! {
         biased;
         proof = credentials.prove(&called) => proof.ok(),
-        () = gone(begun) => None,
-        _ = late(begun) => None,
-    }
-}
-
-/// The inbound call that it is made for is cancelled.
-async fn gone(begun: &Begun) {
-    match &begun.inbound {
-        None => pending().await,
-        Some(inbound) => inbound.cancelled().await,
-    }
-}
-
-/// Its deadline is over, which was so long.
-async fn late(begun: &Begun) -> Duration {
-    match begun.times.until_head {
-        None => pending().await,
-        Some(Deadline { at, limit }) => {
-            sleep_until(at).await;
-            limit
-        }
+        () = inbound::left(begun.inbound.as_ref()) => None,
+        _ = Deadline::over(begun.times.until_head) => None,
     }
 }
 
@@ -252,8 +232,8 @@ impl Asked {
         tokio::select! {
             biased;
             end = fetch => Waited::Ended(end),
-            () = gone(&self.begun) => Waited::Alone,
-            limit = late(&self.begun) => {
+            () = inbound::left(self.begun.inbound.as_ref()) => Waited::Alone,
+            limit = Deadline::over(self.begun.times.until_head) => {
                 let mut progress = Progress::new(self.begun.times.started);
                 progress.phase = Phase::Response;
                 Waited::Late(self.status(progress.exceeded(limit)))
