@@ -38,7 +38,7 @@ use sampan_middleware::{
     metrics::{Call, MethodMetrics, ServerMetrics},
     panic_guard::{guard, panicked},
 };
-use sampan_transport::{clock, trial};
+use sampan_transport::clock;
 use std::{
     convert::Infallible,
     pin::Pin,
@@ -207,10 +207,6 @@ where
                 let poll = || guard(|| span.enter(|| Pin::new(call).poll(cx)));
                 match this.scope.enter(this.limit.at(), poll) {
                     Some(Poll::Ready(response)) => response,
-                    // It is polled again soon: no timer for that.
-                    Some(Poll::Pending) if trial::is_trial(cx) => {
-                        return Poll::Pending;
-                    }
                     Some(Poll::Pending) => {
                         Status::from(ready!(this.limit.poll_over(cx))).into_http()
                     }

@@ -23,7 +23,6 @@ pub mod rt;
 mod serve;
 mod socket;
 mod tls;
-pub mod trial;
 mod tunnel;
 
 pub use address::{Address, InvalidAddress};

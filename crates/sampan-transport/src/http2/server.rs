@@ -4,13 +4,11 @@ mod alarms;
 mod answer;
 mod dispatch;
 mod last_words;
-mod parked;
 mod spare;
 
 use self::{
     alarms::{Alarm, Alarms},
     answer::Place,
-    parked::Parked,
     spare::Fresh,
 };
 use super::{
@@ -55,9 +53,8 @@ struct Server<IO, S, F, B> {
     fresh: Fresh,
     /// What the thread lends is here.
     has_spare: bool,
-    /// Boxes for the next handlers: one that needs no task leaves its own behind.
-    spare: Vec<Place<F, B>>,
-    parked: Parked<F, B>,
+    /// A box for the next handler: one that answers at once leaves it behind.
+    spare: Option<Place<F, B>>,
     wakes: Wakes,
     calls: usize,
     watchdog: Watchdog,
@@ -211,8 +208,7 @@ where
             peer,
             fresh: Fresh::new(),
             has_spare: false,
-            spare: Vec::new(),
-            parked: Parked::default(),
+            spare: None,
             wakes: Wakes::default(),
             calls: 0,
             watchdog,
@@ -389,8 +385,7 @@ where
         state.trim();
         drop(state);
         self.rested_at = self.calls;
-        self.spare = Vec::new();
-        self.parked.rest();
+        self.spare = None;
         self.wakes = Wakes::default();
     }
 
@@ -470,13 +465,6 @@ where
                     return Some(Ended::Closed(ServeError::Stalled(waits)));
                 }
                 Alarm::Rest => self.on_rest(),
-                Alarm::Parked => {
-                    let (overdue, next) = self.parked.overdue(now);
-                    for waiting in overdue {
-                        self.spawn(waiting.key, waiting.place);
-                    }
-                    self.alarms.set(Alarm::Parked, next);
-                }
                 Alarm::Goaway => self.shared.lock().engine.finish_goaway(),
                 Alarm::Age => {
                     self.begin_drain("max_age");

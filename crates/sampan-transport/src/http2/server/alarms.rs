@@ -24,8 +24,6 @@ pub(super) enum Alarm {
     Keepalive,
     /// Nothing was called for a while.
     Rest,
-    /// A handler has waited for its request long enough without a task.
-    Parked,
 }
 
 /// One timer. Setting an alarm costs nothing unless it is the next.
@@ -37,7 +35,7 @@ pub(super) struct Alarms {
     timer: Pin<Box<Sleep>>,
 }
 
-const ALL: [Alarm; 8] = [
+const ALL: [Alarm; 7] = [
     Alarm::Look,
     Alarm::Stall,
     Alarm::Goaway,
@@ -45,7 +43,6 @@ const ALL: [Alarm; 8] = [
     Alarm::Grace,
     Alarm::Keepalive,
     Alarm::Rest,
-    Alarm::Parked,
 ];
 
 const OFF: u64 = u64::MAX;
