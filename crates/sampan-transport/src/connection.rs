@@ -178,7 +178,10 @@ impl Connection {
     pub fn stream_free(&self) -> impl Future<Output = ()> + Send + use<> {
         let shared = Arc::clone(&self.handle.shared);
         async move {
-            let mut freed = std::pin::pin!(shared.room.notified());
+            let Some(room) = &shared.room else {
+                return;
+            };
+            let mut freed = std::pin::pin!(room.notified());
             // Before the look, so that nothing falls between look and wait.
             freed.as_mut().enable();
             {

@@ -456,7 +456,7 @@ impl Driver {
             Event::Goaway { reason, debug } => {
                 self.leaving = Some(TransportError::goaway(reason, &debug));
                 self.shared.close();
-                self.shared.room.notify_waiters();
+                self.shared.tell_of_room();
             }
             Event::Pong(_) => {
                 if let Some(keepalive) = &mut self.keepalive {

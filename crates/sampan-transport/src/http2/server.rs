@@ -190,7 +190,7 @@ where
         let shared = Arc::new(Shared::new(Role::Server, engine, Writer::None, budget));
         let watchdog = Watchdog::new(settings);
         let now = Instant::now();
-        let mut alarms = Alarms::new(watchdog.first_look().into());
+        let mut alarms = Alarms::new(watchdog.first_look(now.into_std()).into());
         let keepalive = http2
             .keepalive_interval
             .map(|interval| (interval, http2.keepalive_timeout));

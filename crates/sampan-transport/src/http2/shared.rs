@@ -28,8 +28,8 @@ pub(crate) struct Shared {
     pub(crate) driver: AtomicWaker,
     pub(crate) writer: Writer,
     pub(crate) budget: MemoryBudget,
-    /// A stream has ended, or the server allows more.
-    pub(crate) room: Notify,
+    /// A stream has ended, or the server allows more. Of a client.
+    pub(crate) room: Option<Box<Notify>>,
     /// Whether no further call is taken. Of a client.
     pub(crate) closed: Option<watch::Sender<bool>>,
 }
@@ -106,7 +106,7 @@ impl Shared {
             driver: AtomicWaker::new(),
             writer,
             budget,
-            room: Notify::new(),
+            room: (role == Role::Client).then(Box::default),
             closed: (role == Role::Client).then(|| watch::Sender::new(false)),
         }
     }
@@ -199,6 +199,13 @@ impl Shared {
         self.closed.as_ref().is_some_and(|closed| *closed.borrow())
     }
 
+    /// Wakes whoever waits for a stream.
+    pub(crate) fn tell_of_room(&self) {
+        if let Some(room) = &self.room {
+            room.notify_waiters();
+        }
+    }
+
     /// No further call is taken.
     pub(crate) fn close(&self) {
         if let Some(closed) = &self.closed {
@@ -231,7 +238,7 @@ impl Shared {
             state.handover.end();
         }
         self.close();
-        self.room.notify_waiters();
+        self.tell_of_room();
         for handler in handlers {
             handler.abort();
         }
@@ -280,7 +287,7 @@ impl State {
     pub(crate) fn notice_room(&mut self, shared: &Shared) {
         if self.is_awaited && self.engine.has_room() {
             self.is_awaited = false;
-            shared.room.notify_waiters();
+            shared.tell_of_room();
         }
     }
 

@@ -53,7 +53,8 @@ where
     let mut connection = pin!(builder.serve_connection(TokioIo::new(io), dispatch));
     let mut drain = pin!(drain);
     let mut is_draining = false;
-    let mut look = pin!(tokio::time::sleep_until(watchdog.first_look().into()));
+    let first_look = watchdog.first_look(tokio::time::Instant::now().into_std());
+    let mut look = pin!(tokio::time::sleep_until(first_look.into()));
     loop {
         tokio::select! {
             biased;

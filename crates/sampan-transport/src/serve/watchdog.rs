@@ -24,15 +24,14 @@ pub(super) struct OpenCall(Arc<Activity>);
 /// Looks at a connection now and then. Calls only count; they never read the clock.
 #[derive(Debug)]
 pub(crate) struct Watchdog {
-    started: Instant,
-    preface_timeout: Duration,
     idle_timeout: Option<Duration>,
     state: State,
 }
 
 #[derive(Debug)]
 enum State {
-    Beginning,
+    /// The client may take so long to say something.
+    Beginning(Duration),
     /// The calls begun before the last look; None when one was open then.
     Serving(Option<usize>),
     Leaving,
@@ -85,29 +84,31 @@ impl Drop for OpenCall {
 impl Watchdog {
     pub(crate) fn new(settings: &ServeSettings) -> Self {
         Self {
-            started: tokio::time::Instant::now().into_std(),
-            preface_timeout: settings.preface_timeout,
             idle_timeout: settings.idle_timeout,
-            state: State::Beginning,
+            state: State::Beginning(settings.preface_timeout),
         }
     }
 
-    pub(crate) fn first_look(&self) -> Instant {
-        self.started + self.preface_timeout
+    /// When a connection is looked at that begins `now`.
+    pub(crate) fn first_look(&self, now: Instant) -> Instant {
+        match self.state {
+            State::Beginning(limit) => now + limit,
+            State::Serving(_) | State::Leaving => now,
+        }
     }
 
     pub(crate) fn look(&mut self, now: Instant, activity: &Activity) -> Verdict {
         let calls = activity.calls.load(Ordering::Relaxed);
         let is_open = activity.open.load(Ordering::Relaxed) > 0;
         match self.state {
-            State::Beginning if calls == 0 && !activity.began.load(Ordering::Relaxed) => {
-                Verdict::Close(ServeError::PrefaceTimeout(self.preface_timeout))
+            State::Beginning(limit) if calls == 0 && !activity.began.load(Ordering::Relaxed) => {
+                Verdict::Close(ServeError::PrefaceTimeout(limit))
             }
             State::Serving(Some(before)) if calls == before => {
                 self.state = State::Leaving;
                 Verdict::GoAway(now + TIME_TO_LEAVE)
             }
-            State::Beginning | State::Serving(_) => {
+            State::Beginning(_) | State::Serving(_) => {
                 self.state = State::Serving((!is_open).then_some(calls));
                 Verdict::LookAgain(now + self.idle_timeout.unwrap_or(NEVER))
             }
@@ -133,7 +134,7 @@ mod tests {
     #[test]
     fn a_connection_that_sends_nothing_is_closed() {
         let (mut watchdog, activity) = watched();
-        let first = watchdog.first_look();
+        let first = watchdog.first_look(Instant::now());
         assert!(matches!(
             watchdog.look(first, &activity),
             Verdict::Close(ServeError::PrefaceTimeout(_))
@@ -144,7 +145,7 @@ mod tests {
     fn a_connection_goes_after_a_whole_period_without_calls() {
         let (mut watchdog, activity) = watched();
         activity.has_begun();
-        let mut now = watchdog.first_look();
+        let mut now = watchdog.first_look(Instant::now());
         let mut look = |now: &mut Instant| {
             let verdict = watchdog.look(*now, &activity);
             if let Verdict::LookAgain(at) | Verdict::GoAway(at) = verdict {
