@@ -36,9 +36,14 @@ pub struct Call {
     method: Named,
     started: Instant,
     sent: MessageBytes,
-    received: MessageBytes,
-    /// Its request is a stream, of which so much has come.
-    stream: Option<Arc<AtomicU64>>,
+    received: Received,
+}
+
+/// How much of a request has come.
+#[derive(Debug)]
+enum Received {
+    Whole(u64),
+    Stream(Arc<AtomicU64>),
 }
 
 /// What is counted of one method.
@@ -57,7 +62,7 @@ struct Shared {
 enum Named {
     Counted(Arc<Method>),
     /// Not known yet; how its call is answered decides whether there is such a method.
-    New(ServerMetrics, PathAndQuery),
+    New(Box<(ServerMetrics, PathAndQuery)>),
     Ended,
 }
 
@@ -110,7 +115,7 @@ impl ServerMetrics {
             (Some(method), _) => Named::counted(method),
             (None, Some(path)) => {
                 self.0.unnamed.fetch_add(1, Ordering::Relaxed);
-                Named::New(self.clone(), path.clone())
+                Named::New(Box::new((self.clone(), path.clone())))
             }
             (None, None) => Named::counted(Arc::clone(&self.0.other)),
         };
@@ -180,9 +185,10 @@ impl Named {
 
     /// Decides of a new name whether it is a method's.
     fn settle(self, is_proper: bool) -> Self {
-        let Self::New(metrics, path) = self else {
+        let Self::New(new) = self else {
             return self;
         };
+        let (metrics, path) = *new;
         metrics.0.unnamed.fetch_sub(1, Ordering::Relaxed);
         Self::counted(if is_proper {
             metrics.learn(name(&path))
@@ -200,20 +206,21 @@ impl Call {
             method,
             started,
             sent: MessageBytes::new(),
-            received: MessageBytes::new(),
-            stream: None,
+            received: Received::Whole(0),
         }
     }
 
     /// Its request has come whole: the messages with their prefixes.
     pub fn received(&mut self, whole: &[u8]) {
-        self.received.add(whole);
+        let mut weighed = MessageBytes::new();
+        weighed.add(whole);
+        self.received = Received::Whole(weighed.bytes());
     }
 
     /// Its request is a stream, which is told as it comes.
     pub fn receives_stream(&mut self) -> ReceivedStream {
         let (stream, told) = ReceivedStream::new();
-        self.stream = Some(told);
+        self.received = Received::Stream(told);
         stream
     }
 
@@ -239,9 +246,9 @@ impl Call {
         let method = std::mem::replace(&mut self.method, Named::Ended);
         if let Named::Counted(method) = method.settle(false) {
             let took = now.saturating_duration_since(self.started);
-            let received = match &self.stream {
-                Some(told) => told.load(Ordering::Relaxed),
-                None => self.received.bytes(),
+            let received = match &self.received {
+                Received::Stream(told) => told.load(Ordering::Relaxed),
+                Received::Whole(bytes) => *bytes,
             };
             method.end(code, took, self.sent.bytes(), received);
         }

@@ -1,9 +1,13 @@
 //! Serves the requests of one connection.
 
 mod http1;
+mod millis;
 mod watchdog;
 
-pub(crate) use self::watchdog::{Activity, Verdict, Watchdog};
+pub(crate) use self::{
+    millis::Millis,
+    watchdog::{Activity, Verdict, Watchdog},
+};
 
 use crate::{Incoming, MemoryBudget, PeerInfo, http2};
 use bytes::{Bytes, BytesMut};

@@ -20,7 +20,7 @@ use crate::{
     Incoming, PeerInfo, ResetReason, ServeError, ServeSettings, TransportError,
     clock::{self, AtWork},
     inbox::{End, Failure},
-    serve::{Activity, ResponseBody, Verdict, Watchdog},
+    serve::{Activity, Millis, ResponseBody, Verdict, Watchdog},
 };
 use bytes::BytesMut;
 use futures_util::future::BoxFuture;
@@ -59,8 +59,8 @@ struct Server<IO, S, F, B> {
     calls: usize,
     watchdog: Watchdog,
     alarms: Alarms,
-    keepalive: Option<(Duration, Duration)>,
-    grace: Option<Duration>,
+    keepalive: Option<(Millis, Millis)>,
+    grace: Option<Millis>,
     has_heard: bool,
     awaits_pong: bool,
     is_draining: bool,
@@ -193,8 +193,8 @@ where
         let mut alarms = Alarms::new(watchdog.first_look(now.into_std()).into());
         let keepalive = http2
             .keepalive_interval
-            .map(|interval| (interval, http2.keepalive_timeout));
-        if let Some((interval, _)) = keepalive {
+            .map(|interval| (interval.into(), http2.keepalive_timeout.into()));
+        if let Some(interval) = http2.keepalive_interval {
             alarms.set(Alarm::Keepalive, now.checked_add(interval));
         }
         if let Some(age) = settings.max_age {
@@ -214,7 +214,7 @@ where
             watchdog,
             alarms,
             keepalive,
-            grace: settings.max_age_grace,
+            grace: settings.max_age_grace.map(Millis::from),
             has_heard: false,
             awaits_pong: false,
             is_draining: false,
@@ -468,18 +468,19 @@ where
                 Alarm::Goaway => self.shared.lock().engine.finish_goaway(),
                 Alarm::Age => {
                     self.begin_drain("max_age");
-                    let at = self.grace.and_then(|grace| now.checked_add(grace));
+                    let at = self.grace.and_then(|grace| now.checked_add(grace.into()));
                     self.alarms.set(Alarm::Grace, at);
                 }
                 Alarm::Grace => return Some(Ended::Closed(ServeError::KeptOpen)),
                 Alarm::Keepalive => {
                     let (interval, patience) = self.keepalive?;
+                    let patience = Duration::from(patience);
                     let has_heard = std::mem::take(&mut self.has_heard);
                     if self.awaits_pong && !has_heard {
                         return Some(Ended::Closed(ServeError::NoPong(patience)));
                     }
                     self.awaits_pong = !has_heard;
-                    let wait = if has_heard { interval } else { patience };
+                    let wait = if has_heard { interval.into() } else { patience };
                     self.alarms.set(Alarm::Keepalive, now.checked_add(wait));
                     if !has_heard {
                         self.shared.lock().engine.ping(*b"keepaliv");

@@ -125,8 +125,10 @@ impl Shared {
         let is_alone = state.engine.open_streams() <= ALONE;
         state.appended += 1;
         let len = state.engine.output().len();
+        // Long requests make up for a write each.
+        let is_long = len / MUCH >= state.appended as usize;
         let is_much = state.appended >= MANY || len >= MUCH;
-        let is_much = is_much && (len >= HIGH_WATER || overlap::pays());
+        let is_much = is_much && (is_long || len >= HIGH_WATER || overlap::pays());
         let may_write = self.writer.is_shared() && (is_alone || is_much);
         match state.handover.appended(may_write) {
             Step::Nothing => return,

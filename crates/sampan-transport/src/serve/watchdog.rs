@@ -1,6 +1,6 @@
 //! Decides when a connection that does nothing has to go.
 
-use super::{ServeError, ServeSettings};
+use super::{Millis, ServeError, ServeSettings};
 use std::{
     sync::{
         Arc,
@@ -24,7 +24,7 @@ pub(super) struct OpenCall(Arc<Activity>);
 /// Looks at a connection now and then. Calls only count; they never read the clock.
 #[derive(Debug)]
 pub(crate) struct Watchdog {
-    idle_timeout: Option<Duration>,
+    idle_timeout: Option<Millis>,
     state: State,
 }
 
@@ -84,7 +84,7 @@ impl Drop for OpenCall {
 impl Watchdog {
     pub(crate) fn new(settings: &ServeSettings) -> Self {
         Self {
-            idle_timeout: settings.idle_timeout,
+            idle_timeout: settings.idle_timeout.map(Millis::from),
             state: State::Beginning(settings.preface_timeout),
         }
     }
@@ -110,7 +110,7 @@ impl Watchdog {
             }
             State::Beginning(_) | State::Serving(_) => {
                 self.state = State::Serving((!is_open).then_some(calls));
-                Verdict::LookAgain(now + self.idle_timeout.unwrap_or(NEVER))
+                Verdict::LookAgain(now + self.idle_timeout.map_or(NEVER, Duration::from))
             }
             // Calls that crossed the GOAWAY are finished first.
             State::Leaving if is_open => Verdict::LookAgain(now + TIME_TO_LEAVE),

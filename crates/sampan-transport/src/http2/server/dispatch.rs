@@ -28,6 +28,13 @@ const MAX_HELD: Duration = Duration::from_micros(200);
 /// So many requests are much.
 const MUCH_LEFT: usize = 8;
 
+/// What has been made since the last write.
+struct Begun {
+    at: Instant,
+    /// How many requests waited then.
+    left: usize,
+}
+
 impl<IO, S, B> Server<IO, S, S::Future, B>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send,
@@ -44,9 +51,12 @@ where
         }
         // This task writes afterwards: nobody has to wake it for that.
         self.shared.lock().handover.driver_will_come();
-        let mut begun = clock::recent();
+        let mut begun = Begun {
+            at: clock::recent(),
+            left: self.fresh.len(),
+        };
         if self.fresh.len() >= overlap::MUCH {
-            overlap::look(begun.into_std());
+            overlap::look(begun.at.into_std());
         }
         while let Some((key, head)) = self.fresh.pop_front() {
             let body = {
@@ -87,23 +97,28 @@ where
     fn write_in_between(
         &mut self,
         left: usize,
-        begun: &mut Instant,
+        begun: &mut Begun,
         cx: &mut Context<'_>,
     ) -> io::Result<()> {
         if left == 0 {
             return Ok(());
         }
         let held = self.shared.lock().engine.output().len();
-        // A handler that answered has looked at the clock.
-        let most = if left >= MUCH_LEFT && overlap::pays() {
+        // A few answers that took long make up for a write of their own.
+        let pays = overlap::pays() || begun.left - left < MUCH_LEFT;
+        let most = if left >= MUCH_LEFT && pays {
             HELD
         } else {
             MAX_HELD
         };
-        if held >= HIGH_WATER || clock::recent() - *begun >= most {
+        // A handler that answered has looked at the clock.
+        if held >= HIGH_WATER || clock::recent() - begun.at >= most {
             self.write(cx)?;
             // Writing takes its own time.
-            *begun = clock::look();
+            *begun = Begun {
+                at: clock::look(),
+                left,
+            };
         }
         Ok(())
     }
