@@ -152,6 +152,16 @@ impl<L> Server<L> {
         self
     }
 
+    /// Lets clients ping this often, with calls open or not. By default one that pings more than
+    /// twice within 5 min, or 2 h without calls, while nothing is sent to it is asked to go.
+    /// tonic has no such limit. Source: gRFC A8.
+    #[must_use]
+    pub const fn http2_permit_pings(mut self, interval: Duration) -> Self {
+        self.http2.min_ping_interval = interval;
+        self.http2.may_ping_while_idle = true;
+        self
+    }
+
     /// Taken and not used: windows follow what is read, message by message.
     #[must_use]
     pub const fn http2_adaptive_window(self, _enabled: Option<bool>) -> Self {

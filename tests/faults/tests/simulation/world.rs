@@ -45,6 +45,8 @@ pub(crate) struct Call {
 /// Calls begin until then.
 pub(crate) const CALLS_END: Duration = Duration::from_secs(9);
 const PORT: u16 = 50051;
+/// Of a quiet connection.
+const KEEPALIVE: Duration = Duration::from_secs(1);
 /// All time passes by it.
 pub(crate) const TICK: Duration = Duration::from_millis(4);
 
@@ -153,6 +155,8 @@ async fn serve(replica: Replica, drain: Arc<Notify>) -> Result<(), Box<dyn std::
         Some((accepted, listener))
     });
     Server::builder()
+        // Half of what clients do: some pings come in twos where the network held them.
+        .http2_permit_pings(KEEPALIVE / 2)
         .add_service(replica.service())
         .serve_with_incoming_shutdown(incoming, async move { drain.notified().await })
         .await?;
@@ -163,7 +167,7 @@ async fn serve(replica: Replica, drain: Arc<Notify>) -> Result<(), Box<dyn std::
 async fn call_on(target: String, seed: u64, told: Arc<Mutex<(Vec<Call>, u32)>>) {
     let mut rng = StdRng::seed_from_u64(!seed);
     let mut http2 = ClientHttp2Settings::default();
-    http2.keepalive_interval = Some(Duration::from_secs(1));
+    http2.keepalive_interval = Some(KEEPALIVE);
     http2.keepalive_timeout = Duration::from_millis(500);
     http2.keepalive_while_idle = true;
     let channel = Channel::configure(target)
