@@ -67,6 +67,11 @@ struct Away {
 /// Hears the end of a call whose response came in pieces.
 struct Ending {
     share: Share<Arc<Stack>>,
+    attempt: AttemptEnding,
+}
+
+/// Hears the end of an attempt whose response came in pieces.
+pub(crate) struct AttemptEnding {
     ticket: Ticket,
     received: Weighed,
 }
@@ -351,11 +356,8 @@ pub(crate) fn deliver(
             };
             let stack = Arc::clone(share.holder().stack());
             let share = share.hand_over(stack);
-            let ending = Ending {
-                share,
-                ticket,
-                received: Weighed::default(),
-            };
+            let attempt = AttemptEnding::new(ticket);
+            let ending = Ending { share, attempt };
             let (head, body) = response.into_parts();
             let body = ResponseBody::new(doubtful, body, limit, timer, origin);
             let body = body.unpacked(unpacking);
@@ -391,6 +393,30 @@ pub(crate) fn hand_on(
 
 impl OnEnd for Ending {
     fn on_data(&mut self, data: &Bytes) {
+        self.attempt.on_data(data);
+    }
+
+    fn on_trailers(&mut self, trailers: &HeaderMap) {
+        self.attempt.on_trailers(trailers);
+    }
+
+    fn on_end(self, ended: Ended) {
+        self.attempt.on_end(ended);
+        self.share.end(ended);
+    }
+}
+
+// === impl AttemptEnding ===
+
+impl AttemptEnding {
+    pub(crate) fn new(ticket: Ticket) -> Self {
+        let received = Weighed::default();
+        Self { ticket, received }
+    }
+}
+
+impl OnEnd for AttemptEnding {
+    fn on_data(&mut self, data: &Bytes) {
         self.received.add(data);
     }
 
@@ -401,6 +427,5 @@ impl OnEnd for Ending {
     fn on_end(mut self, ended: Ended) {
         self.ticket.received(self.received.bytes());
         self.ticket.end(ended);
-        self.share.end(ended);
     }
 }

@@ -1,5 +1,5 @@
-//! Counts a server's calls, how long they took and what they weighed, by method and status; those of channels are in
-//! [`client`].
+//! Counts a server's calls, how long they took and what they weighed, by method and status; those
+//! of channels are in [`client`].
 //!
 //! Why the table: labels come from callers, and a caller may name any method. Methods are known
 //! from descriptors, or learned from a call that a handler answered properly; all others are

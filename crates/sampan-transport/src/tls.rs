@@ -1,5 +1,32 @@
 //! TLS of both sides: certificates as PEM text, and what each side does with them.
 
+/// Of a verifier, what another one does for it: the signatures of handshakes.
+macro_rules! check_signatures_by {
+    ($self:ident => $other:expr) => {
+        fn verify_tls12_signature(
+            &$self,
+            message: &[u8],
+            cert: &rustls_pki_types::CertificateDer<'_>,
+            dss: &rustls::DigitallySignedStruct,
+        ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+            $other.verify_tls12_signature(message, cert, dss)
+        }
+
+        fn verify_tls13_signature(
+            &$self,
+            message: &[u8],
+            cert: &rustls_pki_types::CertificateDer<'_>,
+            dss: &rustls::DigitallySignedStruct,
+        ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+            $other.verify_tls13_signature(message, cert, dss)
+        }
+
+        fn supported_verify_schemes(&$self) -> Vec<rustls::SignatureScheme> {
+            $other.supported_verify_schemes()
+        }
+    };
+}
+
 pub(crate) mod client;
 mod reload;
 mod roots;

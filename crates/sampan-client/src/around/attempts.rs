@@ -8,17 +8,17 @@ use crate::{
     credentials::Proof,
     deadline::{Times, take_asked},
     dispatch::{Answered, AttemptFailure, Attempted, LayeredAnswer, Sent, check_runtime, send},
-    endpoint::{Endpoint, Live, Ticket},
+    endpoint::{Endpoint, Live},
     failure::{Failure, Progress, Scene},
-    flight::Outcome,
+    flight::{AttemptEnding, Outcome},
     outbound::{Outbound, StreamFailure, Streamed},
     response::{Answer, CallRef, ResponseBody},
     stack::{Outgoing, RequestBody, Stack},
-    tally::{Weighed, message_len},
+    tally::message_len,
 };
 use bytes::Bytes;
-use http::{HeaderMap, Uri};
-use sampan_middleware::{Body, CallEnd, Ended, OnEnd};
+use http::Uri;
+use sampan_middleware::{Body, CallEnd, Ended};
 use sampan_transport::{Payload, WhyNot};
 use std::{
     mem,
@@ -77,12 +77,6 @@ struct How {
     was_unsent: bool,
     was_refused: bool,
     is_known: bool,
-}
-
-/// Hears the end of an attempt whose answer came in pieces.
-struct Ending {
-    ticket: Ticket,
-    received: Weighed,
 }
 
 /// A connection may close before an attempt that it was picked for has passed its layers. So often
@@ -367,31 +361,11 @@ fn hand_over(answered: Answered, call: Call, times: &Times, attempts: u32) -> ht
                 started: times.started,
             };
             let timer = times.whole.map(|whole| whole.timer());
-            let ending = Ending {
-                ticket,
-                received: Weighed::default(),
-            };
+            let ending = AttemptEnding::new(ticket);
             let (head, body) = response.into_parts();
             let body = ResponseBody::new(doubtful, body, limit, timer, origin);
             let body = CallEnd::new(&head.headers, body.unpacked(unpacking), ending);
             http::Response::from_parts(head, Body::new(body))
         }
-    }
-}
-
-// === impl Ending ===
-
-impl OnEnd for Ending {
-    fn on_data(&mut self, data: &Bytes) {
-        self.received.add(data);
-    }
-
-    fn on_trailers(&mut self, trailers: &HeaderMap) {
-        self.ticket.reads(trailers);
-    }
-
-    fn on_end(mut self, ended: Ended) {
-        self.ticket.received(self.received.bytes());
-        self.ticket.end(ended);
     }
 }
