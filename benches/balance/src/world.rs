@@ -220,6 +220,7 @@ impl World {
         let info = CallInfo {
             path: "/bench.Balance/Call",
             headers: &self.headers,
+            tried: &[],
         };
         let place = &self.clients[client];
         let Pick::Ready(server, _) = place.picker.pick(now, &mut self.rng, &info) else {

@@ -79,6 +79,7 @@ fn picks(criterion: &mut Criterion) {
     let call = CallInfo {
         path: "/orders.v1.Orders/GetOrder",
         headers: &headers,
+        tried: &[],
     };
     let mut rng = SmallRng::seed_from_u64(2);
     for (name, policy) in &policies {

@@ -161,6 +161,9 @@ pub struct CallInfo<'a> {
     pub path: &'a str,
     /// What the caller sends with it.
     pub headers: &'a http::HeaderMap,
+    /// What was learnt of the endpoints that earlier attempts of the call went to, and hedges that
+    /// are under way. Empty at a first attempt.
+    pub tried: &'a [Arc<Replica>],
 }
 
 /// One endpoint, as a [`Policy`] sees it.
@@ -239,6 +242,17 @@ impl Pick {
     #[must_use]
     pub const fn ready(index: usize) -> Self {
         Self::Ready(index, Ticket::silent())
+    }
+}
+
+// === impl CallInfo ===
+
+impl CallInfo<'_> {
+    /// Whether another attempt of the call went to this endpoint: one that it was not tried on is
+    /// better, where both would do.
+    #[must_use]
+    pub fn was_tried_on(&self, replica: &Arc<Replica>) -> bool {
+        self.tried.iter().any(|tried| Arc::ptr_eq(tried, replica))
     }
 }
 

@@ -1,7 +1,7 @@
 //! A call: what its caller asked for and what is known of its method.
 
 use crate::{
-    balance::CallInfo,
+    balance::{CallInfo, Replica},
     compressed::CallCompression,
     credentials::{CredentialsOfCall, Proof},
     deadline::{DeadlinePolicy, Times, take_asked},
@@ -166,11 +166,12 @@ impl Call {
         self.kind.is_some_and(|kind| kind != MethodKind::Unary)
     }
 
-    /// What a picker sees of it.
-    pub(crate) fn info(&self) -> CallInfo<'_> {
+    /// What a picker sees of it when it was `tried` on these already.
+    pub(crate) fn info<'a>(&'a self, tried: &'a [Arc<Replica>]) -> CallInfo<'a> {
         CallInfo {
             path: self.path.as_str(),
             headers: &self.headers,
+            tried,
         }
     }
 

@@ -3,13 +3,14 @@
 
 use crate::{
     around::{self, Layered},
+    balance::Replica,
     call::{Begun, Call},
     chance::Dice,
     channel::Shared,
     credentials::{CalledMethod, Proof},
     deadline::{Deadline, Times},
     dispatch::{Attempted, Settled, check_runtime, send},
-    endpoint::{Endpoint, Live},
+    endpoint::Live,
     failure::{Failure, Phase, Progress},
     flight::{Outcome, deliver, hand_on},
     inbound,
@@ -160,7 +161,7 @@ async fn answered(
         };
         let next = again.judge(&just, share.stack(), Instant::now(), &mut Dice);
         if !matches!(just, Attempted::Unsent(..)) {
-            tried.push(Arc::clone(just.endpoint()));
+            tried.push(Arc::clone(&just.endpoint().replica));
         }
         if next != Next::Stop {
             // Before it waits: the attempt that failed must read no more of a stream.
@@ -176,7 +177,8 @@ async fn answered(
                 share.repeat(|repeats| repeats.transparent_retries += 1);
             }
             Next::After(wait) => {
-                let at = Instant::now() + wait;
+                let began = Instant::now();
+                let at = began + wait;
                 // Nobody would be there for the answer.
                 if times.whole.is_some_and(|deadline| at >= deadline.at) {
                     return just.settle(progress);
@@ -185,7 +187,6 @@ async fn answered(
                 previous += 1;
                 share.stack().counters.retries.fetch_add(1, Relaxed);
                 progress.phase = Phase::Retry;
-                let began = Instant::now();
                 sleep_until(at).await;
                 share.repeat(|repeats| {
                     repeats.retries += 1;
@@ -226,7 +227,7 @@ async fn attempt(
     share: &Share<Arc<Shared>>,
     call: &Call,
     times: &Times,
-    (previous, tried): (u32, &[Arc<Endpoint>]),
+    (previous, tried): (u32, &[Arc<Replica>]),
     stream: Option<Streamed>,
     outgoing: &mut Outgoing,
     progress: &mut Progress,
@@ -269,7 +270,7 @@ async fn attempt(
     let pool = &share.stack().pool;
     let for_ready = call.waits_for_ready();
     let (sent, ticket) = pool
-        .offer_until_taken(&call.info(), tried, stream, for_ready, take)
+        .offer_until_taken(&call.info(tried), stream, for_ready, take)
         .await?;
     let mut sent = sent.map_err(|not_secret| not_secret.failure(progress))?;
     sent.ticket.hears(ticket);

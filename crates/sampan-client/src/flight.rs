@@ -148,11 +148,7 @@ impl Flight {
             let payload = outgoing.payload(stream);
             send(live, call, &times, 0, now, None, payload)
         };
-        match share
-            .stack()
-            .pool
-            .offer(&call.info(), &[], now, stream, take)
-        {
+        match share.stack().pool.offer(&call.info(&[]), now, stream, take) {
             Ok((mut sent, ticket)) => {
                 sent.ticket.hears(ticket);
                 outgoing.left();

@@ -56,6 +56,7 @@ fn picks_and_ends_of_calls_allocate_nothing() {
     let call = CallInfo {
         path: "/a.B/C",
         headers: &headers,
+        tried: &[],
     };
     let mut rng = Counting(1);
     for policy in policies {

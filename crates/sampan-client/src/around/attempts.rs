@@ -3,7 +3,7 @@
 
 use super::layers::CallService;
 use crate::{
-    balance,
+    balance::{self, Replica},
     call::Call,
     credentials::Proof,
     deadline::{Times, take_asked},
@@ -43,8 +43,8 @@ pub(crate) struct Layered<'a> {
     pub(crate) layers: CallService,
     pub(crate) times: &'a Times,
     pub(crate) previous: u32,
-    /// Endpoints that the call was tried on, or is; this attempt's own joins them.
-    pub(crate) tried: &'a Mutex<Vec<Arc<Endpoint>>>,
+    /// Of the endpoints that the call was tried on, or is; this attempt's own joins them.
+    pub(crate) tried: &'a Mutex<Vec<Arc<Replica>>>,
     pub(crate) outgoing: &'a Outgoing,
 }
 
@@ -175,11 +175,11 @@ impl Layered<'_> {
         let avoided = lock(self.tried).clone();
         let pool = &self.stack.pool;
         let (picked, ticket) = pool
-            .offer_until_taken(&call.info(), &avoided, (), call.waits_for_ready(), take)
+            .offer_until_taken(&call.info(&avoided), (), call.waits_for_ready(), take)
             .await?;
         drop(waits);
         let live = picked.map_err(|not_secret| not_secret.failure(progress))?;
-        lock(self.tried).push(Arc::clone(&live.endpoint));
+        lock(self.tried).push(Arc::clone(&live.endpoint.replica));
         Ok((live, ticket))
     }
 }

@@ -51,8 +51,8 @@ impl Policy for LeastRequest {
 }
 
 impl Picker for LeastRequestPicker {
-    fn pick(&self, now: Instant, rng: &mut dyn RngCore, _: &CallInfo<'_>) -> Pick {
-        let seat = self.seats.best_of(self.choices, now, rng, has_less);
+    fn pick(&self, now: Instant, rng: &mut dyn RngCore, call: &CallInfo<'_>) -> Pick {
+        let seat = self.seats.best_of(self.choices, call, now, rng, has_less);
         Pick::ready(seat.index)
     }
 }

@@ -90,10 +90,10 @@ impl LeastTimePicker {
 }
 
 impl Picker for LeastTimePicker {
-    fn pick(&self, now: Instant, rng: &mut dyn RngCore, _: &CallInfo<'_>) -> Pick {
+    fn pick(&self, now: Instant, rng: &mut dyn RngCore, call: &CallInfo<'_>) -> Pick {
         let is_better =
             |one: &Seat, other: &Seat, rng: &mut dyn RngCore| self.is_better(one, other, now, rng);
-        Pick::ready(self.seats.best_of(2, now, rng, is_better).index)
+        Pick::ready(self.seats.best_of(2, call, now, rng, is_better).index)
     }
 }
 

@@ -64,7 +64,7 @@ impl Policy for PeakEwma {
 }
 
 impl Picker for PeakEwmaPicker {
-    fn pick(&self, now: Instant, rng: &mut dyn RngCore, _: &CallInfo<'_>) -> Pick {
+    fn pick(&self, now: Instant, rng: &mut dyn RngCore, call: &CallInfo<'_>) -> Pick {
         #[allow(clippy::cast_precision_loss, reason = "a few thousand")]
         let cost = |seat: &Seat| {
             let pending = seat.replica.in_flight();
@@ -77,7 +77,7 @@ impl Picker for PeakEwmaPicker {
             latency * (pending as f32 + 1.0)
         };
         let is_cheaper = |one: &Seat, other: &Seat, _: &mut dyn RngCore| cost(one) < cost(other);
-        Pick::ready(self.seats.best_of(2, now, rng, is_cheaper).index)
+        Pick::ready(self.seats.best_of(2, call, now, rng, is_cheaper).index)
     }
 }
 

@@ -261,15 +261,16 @@ impl PrequalPicker {
         fastest.or_else(freest).unwrap_or(0)
     }
 
-    fn by_least_request(&self, now: Instant, rng: &mut dyn RngCore) -> &Seat {
-        self.seats.best_of(2, now, rng, has_less)
+    fn by_least_request(&self, call: &CallInfo<'_>, now: Instant, rng: &mut dyn RngCore) -> &Seat {
+        self.seats.best_of(2, call, now, rng, has_less)
     }
 }
 
 impl Picker for PrequalPicker {
-    fn pick(&self, now: Instant, rng: &mut dyn RngCore, _: &CallInfo<'_>) -> Pick {
-        if below(EXPLORE, rng) == 0 {
-            return Pick::ready(self.by_least_request(now, rng).index);
+    fn pick(&self, now: Instant, rng: &mut dyn RngCore, call: &CallInfo<'_>) -> Pick {
+        // The reports may name the endpoint that just failed the call as the best.
+        if below(EXPLORE, rng) == 0 || !call.tried.is_empty() {
+            return Pick::ready(self.by_least_request(call, now, rng).index);
         }
         let mut known = [Known {
             seat: 0,
@@ -280,7 +281,7 @@ impl Picker for PrequalPicker {
         let count = self.known(now, &mut known);
         let known = &known[..count];
         if known.len() < 2 {
-            return Pick::ready(self.by_least_request(now, rng).index);
+            return Pick::ready(self.by_least_request(call, now, rng).index);
         }
         let best = known[self.best(known)];
         let used = &self.reports.ring[best.entry as usize].uses;
@@ -293,7 +294,7 @@ impl Picker for PrequalPicker {
         if seat.replica.admits(now, rng) {
             Pick::ready(seat.index)
         } else {
-            Pick::ready(self.by_least_request(now, rng).index)
+            Pick::ready(self.by_least_request(call, now, rng).index)
         }
     }
 }

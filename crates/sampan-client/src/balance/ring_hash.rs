@@ -168,6 +168,7 @@ mod tests {
             let call = CallInfo {
                 path: "/a.B/C",
                 headers: &bench.headers,
+                tried: &[],
             };
             match picker.pick(bench.now, &mut bench.rng, &call) {
                 Pick::Ready(index, _) => index,

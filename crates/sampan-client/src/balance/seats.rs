@@ -1,6 +1,6 @@
 //! The endpoints that a picker chooses from.
 
-use super::{Member, Replica, below};
+use super::{CallInfo, Member, Replica, below};
 use rand::RngCore;
 use std::{sync::Arc, time::Instant};
 
@@ -89,10 +89,12 @@ impl Seats {
         self.first_of(now, rng, |rng| below(self.list.len(), rng))
     }
 
-    /// The best of `count` that are drawn at random.
+    /// The best of `count` that are drawn at random. What the call was not tried on is better than
+    /// what it was.
     pub(super) fn best_of(
         &self,
         count: usize,
+        call: &CallInfo<'_>,
         now: Instant,
         rng: &mut dyn RngCore,
         mut is_better: impl FnMut(&Seat, &Seat, &mut dyn RngCore) -> bool,
@@ -103,8 +105,9 @@ impl Seats {
         }
         for _ in 1..count {
             let other = self.other(best, now, rng);
+            let [ours, theirs] = [other, best].map(|seat| call.was_tried_on(&seat.replica));
             // Which of the two came first is random already: that settles a tie.
-            if is_better(other, best, rng) {
+            if theirs && !ours || theirs == ours && is_better(other, best, rng) {
                 best = other;
             }
         }

@@ -16,6 +16,7 @@ pub(super) struct Bench {
     pub(super) now: Instant,
     pub(super) rng: SmallRng,
     pub(super) headers: http::HeaderMap,
+    pub(super) tried: Vec<Arc<Replica>>,
 }
 
 // === impl Bench ===
@@ -37,6 +38,7 @@ impl Bench {
             now: start,
             rng: SmallRng::seed_from_u64(7),
             headers: http::HeaderMap::new(),
+            tried: Vec::new(),
         }
     }
 
@@ -46,6 +48,7 @@ impl Bench {
         let call = CallInfo {
             path: "/a.B/C",
             headers: &self.headers,
+            tried: &self.tried,
         };
         (0..count)
             .map(|_| match picker.pick(self.now, &mut self.rng, &call) {

@@ -73,3 +73,31 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_call_that_is_tried_again_goes_elsewhere_though_the_first_is_free_and_fast() {
+    let compared = [
+        Balance::LeastTime,
+        Balance::LeastRequest,
+        Balance::PeakEwma,
+        Balance::Prequal,
+    ];
+    for balance in compared {
+        let policy = Balancing::by(balance.clone()).policy;
+        let mut bench = Bench::learning(3, &policy.learns());
+        for (index, member) in bench.members.iter().enumerate() {
+            let took = Duration::from_millis(1 + 100 * index as u64);
+            let outcome = Outcome::new(bench.start, took, Verdict::Served);
+            member.replica.learn(bench.now, &outcome);
+            (0..index).for_each(|_| Replica::begin(&member.replica));
+        }
+        bench.tried.push(Arc::clone(&bench.members[0].replica));
+        let counts = bench.counts(&*policy, 200);
+        assert_eq!(counts[0], 0, "{balance:?}: {counts:?}");
+        for other in 1..3 {
+            bench.members[other].replica.push_back(bench.now, SECOND);
+        }
+        let counts = bench.counts(&*policy, 200);
+        assert_eq!(counts[0], 200, "{balance:?}, the only one: {counts:?}");
+    }
+}

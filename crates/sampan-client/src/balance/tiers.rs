@@ -207,6 +207,7 @@ mod tests {
         let call = CallInfo {
             path: "/a.B/C",
             headers: &bench.headers,
+            tried: &[],
         };
         let pick = picker.pick(bench.now, &mut bench.rng, &call);
         assert!(matches!(pick, Pick::Ready(1, _)), "{pick:?}");

@@ -8,7 +8,7 @@ use crate::{
     Error,
     balance::{CallInfo, Pick, Ticket},
     chance::Dice,
-    endpoint::{Endpoint, raise},
+    endpoint::raise,
     timers::sleep_until,
 };
 use futures_util::future::select_all;
@@ -54,11 +54,10 @@ const IMPATIENCE: Duration = Duration::from_millis(50);
 
 impl Pool {
     /// Offers something to a connection that the picker chooses, and to the others while it is
-    /// given back. The call has been `tried` on these endpoints already.
+    /// given back.
     pub(crate) fn offer<T, R>(
         self: &Arc<Self>,
         call: &CallInfo<'_>,
-        tried: &[Arc<Endpoint>],
         now: Instant,
         mut what: T,
         take: impl Fn(&Arc<Live>, T) -> Result<R, (T, WhyNot)>,
@@ -74,10 +73,10 @@ impl Pool {
         let picked = match &view.picker {
             Some(picker) if view.ready.len() > 1 || view.is_asked_always => {
                 let pick = || picker.pick(now.into_std(), &mut Dice, call);
-                if tried.is_empty() {
+                if call.tried.is_empty() {
                     pick()
                 } else {
-                    view.pick_another(tried, pick)
+                    view.pick_another(call, pick)
                 }
             }
             Some(_) => Pick::ready(0),
@@ -132,7 +131,6 @@ impl Pool {
     pub(crate) async fn offer_until_taken<T, R>(
         self: &Arc<Self>,
         call: &CallInfo<'_>,
-        tried: &[Arc<Endpoint>],
         mut what: T,
         waits_for_ready: bool,
         take: impl Fn(&Arc<Live>, T) -> Result<R, (T, WhyNot)>,
@@ -143,7 +141,7 @@ impl Pool {
         loop {
             self.waits.fetch_add(1, Ordering::Relaxed);
             self.start()?;
-            let (back, nowhere) = match self.offer(call, tried, Instant::now(), what, &take) {
+            let (back, nowhere) = match self.offer(call, Instant::now(), what, &take) {
                 Ok(result) => return Ok(result),
                 Err(refused) => refused,
             };

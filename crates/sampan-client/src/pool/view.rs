@@ -3,8 +3,7 @@
 use super::{Live, shard::Local};
 use crate::{
     Error,
-    balance::{Pick, Picker},
-    endpoint::Endpoint,
+    balance::{CallInfo, Pick, Picker},
 };
 use std::sync::Arc;
 use tokio::{runtime, sync::Notify};
@@ -50,10 +49,10 @@ impl View {
 
     /// Picks until it is an endpoint that a call was not tried on, a few times: a picker that
     /// leaves it to chance or takes turns soon gives one; another has a reason for its choice.
-    pub(super) fn pick_another(&self, tried: &[Arc<Endpoint>], pick: impl Fn() -> Pick) -> Pick {
+    pub(super) fn pick_another(&self, call: &CallInfo<'_>, pick: impl Fn() -> Pick) -> Pick {
         let is_tried = |index: &usize| {
             let live = self.ready.get(*index).and_then(|ready| ready.lives.first());
-            live.is_some_and(|live| tried.iter().any(|one| Arc::ptr_eq(one, &live.endpoint)))
+            live.is_some_and(|live| call.was_tried_on(&live.endpoint.replica))
         };
         let mut picked = pick();
         for _ in 0..PICKS {

@@ -3,12 +3,13 @@
 use super::outcome;
 use crate::{
     around::{self, Layered},
+    balance::Replica,
     call::Call,
     channel::Shared,
     cold::prove,
     deadline::Times,
     dispatch::{Attempted, Settled, send},
-    endpoint::{Endpoint, Live},
+    endpoint::Live,
     failure::{Failure, Phase, Progress},
     policy::{HedgeOutcome, HedgeStep, HedgeVerdict, Hedging, Pushback},
     share::Share,
@@ -119,7 +120,7 @@ async fn sent(
     times: &Times,
     previous: u32,
     outgoing: &Outgoing,
-    tried: &Mutex<Vec<Arc<Endpoint>>>,
+    tried: &Mutex<Vec<Arc<Replica>>>,
 ) -> End {
     let call = &*around::attempted(share.stack(), call, previous).await?;
     let all_tried = tried;
@@ -158,10 +159,10 @@ async fn sent(
         let pool = &share.stack().pool;
         let avoided = tried().clone();
         let (sent, ticket) = pool
-            .offer_until_taken(&call.info(), &avoided, None, call.waits_for_ready(), take)
+            .offer_until_taken(&call.info(&avoided), None, call.waits_for_ready(), take)
             .await?;
         let mut sent = sent.map_err(|not_secret| not_secret.failure(&mut progress))?;
-        tried().push(Arc::clone(&sent.ticket.live().endpoint));
+        tried().push(Arc::clone(&sent.ticket.live().endpoint.replica));
         sent.ticket.hears(ticket);
         drop(waits);
         let response = sent.exchange.await;
