@@ -26,6 +26,12 @@ pub(crate) fn value(channel: &Channel, series: &str) -> f64 {
     line.map_or(0.0, |value| value.trim().parse().unwrap())
 }
 
+/// Channels to one target count together. Ports are used again within the process: other tests name
+/// their servers in another way.
+fn target(server: &TestServer) -> String {
+    format!("ipv4:{}", server.target())
+}
+
 #[tokio::test]
 async fn a_retried_call_is_one_call_of_two_attempts_and_a_delay() {
     let server = TestServer::start(fails_once());
@@ -33,16 +39,14 @@ async fn a_retried_call_is_one_call_of_two_attempts_and_a_delay() {
         initial_backoff: Duration::from_millis(5),
         ..RetryPolicy::new(2, &[Code::Unavailable])
     };
-    let channel = Channel::configure(server.target())
+    let target = target(&server);
+    let channel = Channel::configure(&target)
         .policy(CallPolicy::new().with_retry(retry))
         .build()
         .unwrap();
     assert_eq!(say(&channel, "hi").await.unwrap(), "hello");
     // No generated code names the method.
-    let labels = format!(
-        r#"grpc_method="other",grpc_target="dns:///{}""#,
-        server.target()
-    );
+    let labels = format!(r#"grpc_method="other",grpc_target="{target}""#);
     let line = |name: &str, status: &str, value: &str| match status {
         "" => format!("grpc_client_{name}{{{labels}}} {value}"),
         status => format!(r#"grpc_client_{name}{{{labels},grpc_status="{status}"}} {value}"#),
@@ -72,9 +76,10 @@ async fn a_retried_call_is_one_call_of_two_attempts_and_a_delay() {
 #[tokio::test]
 async fn connections_made_lost_and_refused_are_counted() {
     let server = TestServer::start(named("a"));
-    let channel = Channel::dial(server.target()).unwrap();
+    let target = target(&server);
+    let channel = Channel::dial(&target).unwrap();
     say(&channel, "").await.unwrap();
-    let target = format!(r#"{{grpc_target="dns:///{}"}}"#, server.target());
+    let target = format!(r#"{{grpc_target="{target}"}}"#);
     let line = |name: &str, value: u32| format!("grpc_subchannel_{name}{target} {value}");
     has(
         &channel,
