@@ -26,20 +26,20 @@ pub enum Indexing {
 /// Encodes the header blocks of one connection.
 pub struct Encoder {
     index: Index,
-    max_bytes: usize,
+    max_bytes: u32,
     /// Set while the peer has not been told of `max_bytes`: the smallest value since.
-    smallest_untold: Option<usize>,
+    smallest_untold: Option<u32>,
     /// For each class of names, entries that left the table without ever being found again.
     wasted: [u8; WASTE_CLASSES],
     generation: u64,
     /// For each class of indices, what followed when a field was last sent as one of them.
     followers: [Token; FOLLOWER_CLASSES],
     /// The class of the last indexed field; the last class is that of a block's beginning.
-    class: usize,
+    class: u8,
 }
 
 const FOLLOWER_CLASSES: usize = 49;
-const BEGINNING: usize = 48;
+const BEGINNING: u8 = 48;
 
 /// An index of the static table or, from this value on, the end of a dynamic entry's number. A
 /// guess is only ever a guess: that another entry may end alike does no harm.
@@ -121,7 +121,7 @@ impl Encoder {
     pub fn new() -> Self {
         Self {
             index: Index::new(),
-            max_bytes: DEFAULT_TABLE_BYTES,
+            max_bytes: most_bytes(DEFAULT_TABLE_BYTES),
             smallest_untold: None,
             wasted: [0; WASTE_CLASSES],
             generation: 0,
@@ -132,7 +132,7 @@ impl Encoder {
 
     /// Takes the SETTINGS_HEADER_TABLE_SIZE of the peer. More than 4096 bytes are never used.
     pub fn set_max_table_bytes(&mut self, bytes: usize) {
-        let bytes = bytes.min(DEFAULT_TABLE_BYTES);
+        let bytes = most_bytes(bytes);
         if bytes == self.max_bytes {
             return;
         }
@@ -150,18 +150,19 @@ impl Encoder {
         };
         self.generation += 1;
         if smallest < self.max_bytes {
-            integer::encode(smallest, 5, 0x20, out);
+            integer::encode(smallest as usize, 5, 0x20, out);
         }
-        integer::encode(self.max_bytes, 5, 0x20, out);
+        integer::encode(self.max_bytes as usize, 5, 0x20, out);
     }
 
     /// Appends one field. Pseudo-header fields come first, by the caller's care.
     pub fn field(&mut self, name: &[u8], value: &[u8], indexing: Indexing, out: &mut Vec<u8>) {
         if indexing != Indexing::Incremental {
             self.literal(name, value, indexing, out);
-        } else if let Some(index) = self.check(self.followers[self.class], name, value) {
+        } else if let Some(index) = self.check(self.followers[usize::from(self.class)], name, value)
+        {
             // Fields come in the same order each time: most are found without a hash.
-            self.class = follower_class(self.followers[self.class]);
+            self.class = follower_class(self.followers[usize::from(self.class)]);
             integer::encode(index, 7, 0x80, out);
         } else {
             self.search(name, value, out);
@@ -198,7 +199,7 @@ impl Encoder {
         } else {
             self.add(name_hash, field_hash, name, value, out)
         };
-        self.followers[self.class] = token;
+        self.followers[usize::from(self.class)] = token;
         self.class = follower_class(token);
     }
 
@@ -253,7 +254,7 @@ impl Encoder {
         let name_hash = narrow(name_hash);
         let index = static_name.or_else(|| self.dynamic_name(name_hash, name));
         let bytes = name.len() + value.len() + FIELD_OVERHEAD_BYTES;
-        if bytes > self.max_bytes.min(MAX_ENTRY_BYTES) || self.is_wasteful(name_hash) {
+        if bytes > MAX_ENTRY_BYTES.min(self.max_bytes as usize) || self.is_wasteful(name_hash) {
             literal_plain(index, 0, name, value, out);
             return 0;
         }
@@ -282,7 +283,7 @@ impl Encoder {
     }
 
     fn make_room(&mut self, bytes: usize) {
-        while self.index.bytes() + bytes > self.max_bytes {
+        while self.index.bytes() + bytes > self.max_bytes as usize {
             let Some(evicted) = self.index.evict() else {
                 break;
             };
@@ -313,13 +314,18 @@ fn narrow(hash: u64) -> u32 {
 }
 
 /// Dynamic entries, then static ones, of which those with a value come first.
-fn follower_class(token: Token) -> usize {
-    let token = usize::from(token);
-    if token < usize::from(DYNAMIC) {
+fn follower_class(token: Token) -> u8 {
+    let class = if token < DYNAMIC {
         32 + token % 16
     } else {
         token % 32
-    }
+    };
+    class as u8
+}
+
+/// Of what a table may hold, what is used.
+fn most_bytes(allowed: usize) -> u32 {
+    allowed.min(DEFAULT_TABLE_BYTES) as u32
 }
 
 fn dynamic(number: u32) -> Token {

@@ -246,7 +246,7 @@ impl Reply {
             let gone = state.gone.clone();
             drop(state);
             self.is_over = true;
-            let gone = gone.unwrap_or_else(TransportError::closed);
+            let gone = gone.map_or_else(TransportError::closed, |gone| *gone);
             return Poll::Ready(Err(CallError::Broken(gone)));
         };
         if let Some(head) = slot.head.take() {

@@ -45,7 +45,7 @@ pub(crate) struct State {
     /// How often something was appended since then.
     appended: u32,
     /// Why the connection is gone.
-    pub(crate) gone: Option<TransportError>,
+    pub(crate) gone: Option<Box<TransportError>>,
     /// Nobody can start calls any more.
     pub(crate) is_orphan: bool,
     /// Somebody waits for room.
@@ -234,7 +234,7 @@ impl Shared {
                 wakes.add(slot.sender.take());
                 handlers.extend(slot.handler.take());
             }
-            state.gone.get_or_insert(cause);
+            state.gone.get_or_insert_with(|| Box::new(cause));
             state.engine.output_mut().clear();
             state.batch = Output::default();
             state.handover.end();

@@ -20,8 +20,8 @@ use tokio::{
 };
 use tower_service::Service;
 
-/// Answers that are ready wait so long for those of requests that came with them: less where much
-/// is left to do and the client works on the first ones meanwhile.
+/// Answers that are ready wait so long for those of requests that came with them: less where many
+/// are ready, much is left to do, and the client works on the first ones meanwhile.
 const HELD: Duration = Duration::from_micros(50);
 const MAX_HELD: Duration = Duration::from_micros(200);
 
@@ -104,9 +104,9 @@ where
             return Ok(());
         }
         let held = self.shared.lock().engine.output().len();
-        // A few answers that took long make up for a write of their own.
-        let pays = overlap::pays() || begun.left - left < MUCH_LEFT;
-        let most = if left >= MUCH_LEFT && pays {
+        // A few answers that took long would be a write each, a tenth of what they took.
+        let is_much = left.min(begun.left - left) >= MUCH_LEFT;
+        let most = if is_much && overlap::pays() {
             HELD
         } else {
             MAX_HELD
