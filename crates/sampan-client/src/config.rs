@@ -4,7 +4,7 @@ pub(crate) mod env;
 
 use crate::{
     Error, around::Around, credentials::Credentials, error::BoxError, gate::GateSettings,
-    retry::ThrottleSettings,
+    policy::RetryBudgetSettings, retry::ThrottleSettings,
 };
 use sampan_wire::{
     compression::Compression,
@@ -37,6 +37,7 @@ pub(crate) struct CallSettings {
     pub(crate) max_message_bytes: Option<usize>,
     pub(crate) max_concurrent_calls: Option<usize>,
     pub(crate) throttle: Option<ThrottleSettings>,
+    pub(crate) retry_budget: RetryBudgetSettings,
     /// None: a share in the process's.
     pub(crate) cache_bytes: Option<u64>,
     pub(crate) gate: GateSettings,

@@ -157,7 +157,7 @@ impl Stack {
             gate: Gate::new(&settings.gate, Instant::now()).map(Box::new),
             cache: Cache::new(settings.cache_bytes, metrics.map(|all| &all.cache)),
             around: settings.around.some(),
-            budget: Mutex::new(RetryBudget::new(Default::default(), Instant::now())),
+            budget: Mutex::new(RetryBudget::new(settings.retry_budget, Instant::now())),
             shrinkage: Arc::default(),
             credentials: settings.credentials,
             authority: settings.authority.unwrap_or_default(),

@@ -8,7 +8,7 @@ use crate::{
     config::{CallSettings, ConfigSource, env},
     credentials::Credentials,
     error::BoxError,
-    policy::CircuitLimits,
+    policy::{CircuitLimits, RetryBudgetSettings},
     pool::{PoolSettings, Source},
     proxy::Proxy,
     resolve::{MakeResolver, Registry, Resolve, Resolver, TargetName, check_scheme},
@@ -132,6 +132,14 @@ impl ChannelBuilder {
     /// others fail with RESOURCE_EXHAUSTED. Default: no limit.
     pub const fn rate_limit(mut self, per_second: f64, burst: u32) -> Self {
         self.calls.gate.rate = Some((per_second, burst));
+        self
+    }
+
+    /// Bounds attempts beyond the first, those of retries and hedges together, to a part of the calls
+    /// of the last ten seconds: a call that would need one more fails as its last attempt did. It
+    /// holds beside the throttle of the service config. Default: 20 % of the calls and ten a second.
+    pub const fn retry_budget(mut self, settings: RetryBudgetSettings) -> Self {
+        self.calls.retry_budget = settings;
         self
     }
 

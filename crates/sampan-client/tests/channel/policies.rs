@@ -1,7 +1,7 @@
 //! What a service config, a channel and a call say about calls.
 
 use crate::support::*;
-use sampan_client::Channel;
+use sampan_client::{Channel, policy::RetryBudgetSettings};
 use sampan_wire::{
     Code as WireCode,
     policy::{CallPolicy, RetryPolicy},
@@ -167,6 +167,21 @@ async fn retries_end_with_the_budget() {
     let most = 30 + 100 + 10 * (start.elapsed().as_secs() + 1);
     let retries = channel.counts().retries;
     assert!((100..=most).contains(&retries), "{retries} of 300");
+}
+
+#[tokio::test]
+async fn a_channel_without_a_retry_budget_tries_nothing_twice() {
+    let server = TestServer::start(fails(usize::MAX));
+    let none = RetryBudgetSettings {
+        ratio: 0.0,
+        per_second: 0,
+    };
+    let channel = Channel::configure(server.target())
+        .service_config(with_fields(RETRY))
+        .retry_budget(none);
+    let channel = channel.build().unwrap();
+    say(&channel, "").await.unwrap_err();
+    assert_eq!(server.calls.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]
