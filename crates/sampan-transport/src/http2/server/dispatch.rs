@@ -25,8 +25,9 @@ use tower_service::Service;
 const HELD: Duration = Duration::from_micros(50);
 const MAX_HELD: Duration = Duration::from_micros(200);
 
-/// So many requests are much.
+/// So many requests are much, and so many answers worth a write.
 const MUCH_LEFT: usize = 8;
+const SOME: usize = 4;
 
 /// What has been made since the last write.
 struct Begun {
@@ -104,9 +105,11 @@ where
             return Ok(());
         }
         let held = self.shared.lock().engine.output().len();
-        // A few answers that took long would be a write each, a tenth of what they took.
-        let is_much = left.min(begun.left - left) >= MUCH_LEFT;
-        let most = if is_much && overlap::pays() {
+        let made = begun.left - left;
+        // One or two answers that took long would be a write each, a tenth of what they took; some
+        // more make up for a write of their own.
+        let pays = made >= SOME && (made < MUCH_LEFT || overlap::pays());
+        let most = if left >= MUCH_LEFT && pays {
             HELD
         } else {
             MAX_HELD
