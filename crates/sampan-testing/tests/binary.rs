@@ -2,10 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+use sampan_testing::proto::{EchoRequest, echo_client::EchoClient};
 use std::{
+    fs,
     io::{BufRead, BufReader, Read},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     process::{Child, Command, Output, Stdio},
+    thread,
+    time::Duration,
 };
 
 fn echo(keys: &[(&str, &str)]) -> Command {
@@ -32,6 +36,8 @@ fn refused(output: &Output) -> String {
 /// A running binary, killed with this value.
 struct Running {
     child: Child,
+    /// Where it listens.
+    address: String,
     log: BufReader<std::process::ChildStderr>,
 }
 
@@ -44,7 +50,21 @@ impl Running {
         while !seen.contains("listening on") {
             assert_ne!(log.read_line(&mut seen).unwrap(), 0, "it ended:\n{seen}");
         }
-        Self { child, log }
+        let address = seen.rsplit("listening on ").next().unwrap().trim();
+        Self {
+            child,
+            address: address.to_owned(),
+            log,
+        }
+    }
+
+    /// The processor time that it has had, in ticks of 10 ms.
+    fn ticks(&self) -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        let (_, after_name) = stat.rsplit_once(')').unwrap();
+        // utime and stime.
+        let fields = after_name.split_whitespace().skip(11).take(2);
+        fields.map(|field| field.parse::<u64>().unwrap()).sum()
     }
 
     /// Asks it to end, and gives its exit code and the rest of its log.
@@ -134,4 +154,35 @@ fn health_is_told_while_it_serves_and_not_after() {
     let (code, log) = service.end();
     assert_eq!(code, Some(0), "{log}");
     assert_eq!(health(), Some(1));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn without_free_descriptors_it_waits_idly_and_goes_on_when_some_are_free() {
+    let mut limited = Command::new("sh");
+    limited
+        .args(["-c", "ulimit -n 64 && exec \"$0\""])
+        .arg(env!("CARGO_BIN_EXE_sampan-echo"))
+        .env_clear()
+        .envs([("SAMPAN_HOST", "127.0.0.1"), ("PORT", "0")])
+        .env("SAMPAN_PROBE_PORT", "off")
+        .stderr(Stdio::piped());
+    let service = Running::start(limited);
+    let connect = |_| TcpStream::connect(&service.address).unwrap();
+    let crowd: Vec<_> = (0..128).map(connect).collect();
+
+    let before = service.ticks();
+    thread::sleep(Duration::from_secs(2));
+    let ticks = service.ticks() - before;
+    assert!(ticks <= 10, "{ticks} ticks of 200: more than 5 %");
+
+    drop(crowd);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let mut client = EchoClient::dial(&service.address).unwrap();
+        client.unary(EchoRequest::default()).await.unwrap();
+    });
 }
