@@ -117,7 +117,7 @@ impl<L> Server<L> {
     }
 
     /// What a client may send of one request before its handler reads on, in bytes; None keeps
-    /// the default of 1 MiB.
+    /// the default of 256 KiB.
     #[must_use]
     pub fn initial_stream_window_size(mut self, size: impl Into<Option<u32>>) -> Self {
         set(&mut self.http2.stream_window_bytes, size.into());
@@ -211,7 +211,8 @@ impl<L> Server<L> {
         self
     }
 
-    /// Largest HTTP/2 frame in bytes; None keeps the default of 16 KiB.
+    /// Largest frame of data that a client may send, in bytes, once it fills frames of 16 KiB; None
+    /// keeps the default of 128 KiB.
     #[must_use]
     pub fn max_frame_size(mut self, size: impl Into<Option<u32>>) -> Self {
         set(&mut self.http2.max_frame_bytes, size.into());

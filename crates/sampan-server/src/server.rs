@@ -289,7 +289,9 @@ impl<L> Server<L> {
         self
     }
 
-    /// Limits and windows of HTTP/2.
+    /// Limits, windows and keepalive of HTTP/2, all at once: takes the place of
+    /// [`keepalive`](Self::keepalive), `SAMPAN_KEEPALIVE_*` and `SAMPAN_MAX_CONCURRENT_STREAMS`, where
+    /// those were said before.
     #[must_use]
     pub fn http2(mut self, settings: Http2Settings) -> Self {
         self.config.connections.http2 = settings;
@@ -310,7 +312,14 @@ impl<L> Server<L> {
     /// [`bind`](Self::bind) and [`BoundServer::serve`] do.
     ///
     /// # Errors
-    /// When an address cannot be listened on or a descriptor set cannot be read.
+    /// When an address cannot be listened on, a descriptor set cannot be read or signals cannot be
+    /// watched.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime, and when a worker has panicked.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the listeners and aborts all calls.
     pub async fn serve<B>(self) -> Result<(), Error>
     where
         L: Layer<Routes>,
@@ -330,6 +339,9 @@ impl<L> Server<L> {
     ///
     /// # Panics
     /// Outside a tokio runtime.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives up what was bound.
     pub async fn bind<B>(mut self) -> Result<BoundServer, Error>
     where
         L: Layer<Routes>,
@@ -370,7 +382,13 @@ impl<L> Server<L> {
     /// for gateways. Services and layers that were added are not used.
     ///
     /// # Errors
-    /// When an address cannot be listened on.
+    /// When an address cannot be listened on or signals cannot be watched.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime, and when a worker has panicked.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the listeners and aborts all calls.
     pub async fn serve_http<S, B>(self, service: S) -> Result<(), Error>
     where
         S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
@@ -392,6 +410,9 @@ impl<L> Server<L> {
     ///
     /// # Panics
     /// Outside a tokio runtime.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives up what was bound.
     pub async fn bind_http<S, B>(mut self, service: S) -> Result<BoundServer, Error>
     where
         S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>

@@ -38,7 +38,8 @@ pub struct ClientHttp2Settings {
     pub max_frame_bytes: u32,
     /// Longest header list that a server may send. Default 16 KiB.
     pub max_header_list_bytes: u32,
-    /// Time between pings that check an otherwise quiet connection. Default none.
+    /// Silence after which a ping checks the connection, at least 1 s; it is looked at once in that
+    /// time, so the ping comes after one to two of it. Default none.
     pub keepalive_interval: Option<Duration>,
     /// Wait for the answer to such a ping. Default 20 s.
     pub keepalive_timeout: Duration,
@@ -106,6 +107,10 @@ pub async fn connect(
 /// # Errors
 ///
 /// When no HTTP/2 connection stands within [`ConnectSettings::connect_timeout`].
+///
+/// # Cancel safety
+///
+/// Dropping the future gives the connection up.
 pub async fn handshake<T>(io: T, settings: &ConnectSettings) -> Result<Connection, ConnectError>
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,

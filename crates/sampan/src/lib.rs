@@ -20,7 +20,7 @@ pub use tonic::{
     Streaming, async_trait, body, codec, codegen, metadata, service,
 };
 
-/// How a channel chooses among endpoints, and what it knows of them.
+/// All of the channel: balancing, names, credentials, interceptors, compression, telemetry.
 #[cfg(feature = "client")]
 pub mod client {
     pub use sampan_client::*;

@@ -98,7 +98,11 @@ impl ChannelBuilder {
     }
 
     /// Refuses longer messages of responses with RESOURCE_EXHAUSTED when their first bytes
-    /// arrive. A generated client's own limit, 4 MiB where nobody set one, goes before.
+    /// arrive, in calls whose client does not tell a limit of its own. Clients that `sampan-build`
+    /// generates always do, 4 MiB unless `max_decoding_message_size` says otherwise, and theirs
+    /// holds in place of this one, larger or smaller: to bound them too, say
+    /// [`policy`](Self::policy) with [`CallPolicy::with_max_response_bytes`], for of those the
+    /// smallest holds. Default: no limit.
     pub const fn max_message_bytes(mut self, max: usize) -> Self {
         self.calls.max_message_bytes = Some(max);
         self
@@ -228,7 +232,7 @@ impl ChannelBuilder {
         self
     }
 
-    /// Speaks TLS.
+    /// Speaks TLS. Default: only for `https://` targets, with the system's roots.
     pub fn tls(mut self, tls: ClientTls) -> Self {
         self.tls = Some(tls);
         self
@@ -241,7 +245,7 @@ impl ChannelBuilder {
         self
     }
 
-    /// Stands before Sampan's own name in `user-agent`.
+    /// Stands before Sampan's own name in `user-agent`. Default: `sampan/VERSION` alone.
     pub fn user_agent(mut self, user_agent: impl Into<String>) -> Self {
         self.user_agent = Some(user_agent.into());
         self
@@ -365,7 +369,8 @@ impl ChannelBuilder {
     }
 
     /// Dials targets of `scheme` by the resolvers that `make` makes of them, before what is
-    /// [registered](crate::resolve::register) for all channels and what is built in.
+    /// [registered](crate::resolve::register) for all channels and what is built in. A scheme that
+    /// is none makes [`build`](Self::build) fail.
     pub fn resolver<F>(mut self, scheme: impl Into<String>, make: F) -> Self
     where
         F: Fn(&TargetName) -> Result<Arc<dyn Resolve>, BoxError> + Send + Sync + 'static,
@@ -423,7 +428,12 @@ impl ChannelBuilder {
     ///
     /// # Errors
     ///
-    /// When a setting is wrong.
+    /// When the target cannot be read, or needs a cargo feature, a shared folder or a resolver
+    /// that is not there; when the service config cannot be read or is invalid; when a proxy, an
+    /// authority, a user agent, a resolver's scheme or an environment key is wrong; when
+    /// certificates or roots cannot be used, or TLS settings are given for `http://`; and when
+    /// credentials would be sent in plaintext.
+    /// [`Error::is_configuration`](crate::Error::is_configuration) is then true.
     pub fn build(self) -> Result<Channel, Error> {
         let mut registry = Registry::default();
         for (scheme, make) in self.resolvers {

@@ -167,7 +167,8 @@ impl Endpoint {
         self
     }
 
-    /// Time between pings that check a quiet connection. Default: no pings.
+    /// Silence after which a ping checks the connection, at least 1 s; it is looked at once in that
+    /// time, so the ping comes after one to two of it. Default: no pings.
     pub const fn http2_keep_alive_interval(mut self, interval: Duration) -> Self {
         self.connect.http2.keepalive_interval = Some(interval);
         self
@@ -216,6 +217,10 @@ impl Endpoint {
     /// # Errors
     ///
     /// When a setting is wrong or no endpoint can be reached.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives the attempt up.
     pub async fn connect(&self) -> Result<Channel, Error> {
         let route = self.route(Connector::Sockets)?;
         self.started(resolver_of(&self.place()?, route)?).await
@@ -232,6 +237,10 @@ impl Endpoint {
     /// # Errors
     ///
     /// When a setting is wrong or the connection cannot be opened.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives the attempt up.
     pub async fn connect_with_connector<C>(&self, connector: C) -> Result<Channel, Error>
     where
         C: Service<Uri> + Send + 'static,

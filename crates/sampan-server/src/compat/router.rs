@@ -83,7 +83,10 @@ impl<L> Router<L> {
     /// Serves at `address`, without an end.
     ///
     /// # Errors
-    /// When the address cannot be listened on.
+    /// When the address cannot be listened on, or the TLS settings cannot work.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the listener and aborts all calls.
     pub async fn serve<B>(self, address: SocketAddr) -> Result<(), Error>
     where
         L: Layer<Routes>,
@@ -100,7 +103,10 @@ impl<L> Router<L> {
     /// Serves at `address` until `signal`; then open calls have 25 s to end.
     ///
     /// # Errors
-    /// When the address cannot be listened on.
+    /// When the address cannot be listened on, or the TLS settings cannot work.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the listener and aborts all calls.
     pub async fn serve_with_shutdown<F, B>(
         self,
         address: SocketAddr,
@@ -125,6 +131,9 @@ impl<L> Router<L> {
     ///
     /// # Errors
     /// When the TLS settings cannot work.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops `incoming` and aborts all calls.
     pub async fn serve_with_incoming<I, IO, IE, B>(self, incoming: I) -> Result<(), Error>
     where
         I: Stream<Item = Result<IO, IE>>,
@@ -146,6 +155,9 @@ impl<L> Router<L> {
     ///
     /// # Errors
     /// When the TLS settings cannot work.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops `incoming` and aborts all calls.
     pub async fn serve_with_incoming_shutdown<I, IO, IE, F, B>(
         self,
         incoming: I,

@@ -115,6 +115,9 @@ impl ServerTls {
     /// # Errors
     /// When the handshake fails or takes too long, and when the client speaks HTTP/2 without
     /// asking for it by ALPN.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives the connection up.
     pub async fn accept<IO>(
         &self,
         io: IO,
