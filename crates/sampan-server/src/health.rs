@@ -1,5 +1,16 @@
 //! grpc.health.v1 of the server and of each of its services.
 
+mod descriptors;
+mod service;
+
+pub(crate) use descriptors::descriptors;
+pub(crate) use service::HealthCalls;
+
+use service::Listed;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 use tonic_health::{
     ServingStatus,
     pb::health_server::HealthServer,
@@ -9,14 +20,14 @@ use tonic_health::{
 /// What health checks are answered, on the service port and on the probe port.
 #[derive(Debug)]
 pub(crate) struct Health {
-    names: Vec<String>,
+    listed: Arc<Listed>,
     calls: HealthReporter,
     probes: HealthReporter,
 }
 
 /// The name of its service, and its methods.
 pub(crate) const NAME: &str = "grpc.health.v1.Health";
-pub(crate) const METHODS: [&str; 2] = ["Check", "Watch"];
+pub(crate) const METHODS: [&str; 3] = ["Check", "List", "Watch"];
 
 // === impl Health ===
 
@@ -26,7 +37,10 @@ impl Health {
         let mut names: Vec<_> = names.into_iter().map(str::to_owned).collect();
         names.push(String::new());
         let health = Self {
-            names,
+            listed: Arc::new(Listed {
+                names,
+                is_serving: AtomicBool::new(true),
+            }),
             calls: HealthReporter::new(),
             probes: HealthReporter::new(),
         };
@@ -35,29 +49,35 @@ impl Health {
     }
 
     /// The service for the port of calls.
-    pub(crate) fn for_calls(&self) -> HealthServer<HealthService> {
-        HealthServer::new(HealthService::from_health_reporter(self.calls.clone()))
+    pub(crate) fn for_calls(&self) -> HealthCalls {
+        self.service(&self.calls)
     }
 
     /// The service for the probe port.
-    pub(crate) fn for_probes(&self) -> HealthServer<HealthService> {
-        HealthServer::new(HealthService::from_health_reporter(self.probes.clone()))
+    pub(crate) fn for_probes(&self) -> HealthCalls {
+        self.service(&self.probes)
+    }
+
+    fn service(&self, reporter: &HealthReporter) -> HealthCalls {
+        let checks = HealthService::from_health_reporter(reporter.clone());
+        HealthCalls::new(HealthServer::new(checks), Arc::clone(&self.listed))
     }
 
     pub(crate) async fn not_serving(&self) {
+        self.listed.is_serving.store(false, Ordering::Relaxed);
         self.report(ServingStatus::NotServing).await;
     }
 
     /// Ends the watches on the port of calls, which otherwise hold up the drain to its cap.
     pub(crate) async fn end_watches(&self) {
         let mut calls = self.calls.clone();
-        for name in &self.names {
+        for name in &self.listed.names {
             calls.clear_service_status(name).await;
         }
     }
 
     async fn report(&self, status: ServingStatus) {
-        for name in &self.names {
+        for name in &self.listed.names {
             self.calls.set_service_status(name, status).await;
             self.probes.set_service_status(name, status).await;
         }

@@ -1,7 +1,7 @@
 //! The probe port: is it alive, is it ready, what has it counted. Plaintext, HTTP/1.1 and
 //! HTTP/2, so that curl, kubelet, Prometheus and gRPC health checks all get an answer.
 
-use crate::health::Health;
+use crate::health::{Health, HealthCalls};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use prometheus_client::{encoding::text::encode, registry::Registry};
 use sampan_middleware::Body;
@@ -16,7 +16,6 @@ use std::{
     },
     task::{Context, Poll},
 };
-use tonic_health::{pb::health_server::HealthServer, server::HealthService};
 use tower_service::Service;
 
 /// Answers probes.
@@ -24,7 +23,7 @@ use tower_service::Service;
 pub(crate) struct Probe {
     is_ready: Arc<AtomicBool>,
     registry: Arc<Registry>,
-    health: HealthServer<HealthService>,
+    health: HealthCalls,
 }
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -96,8 +95,7 @@ impl Service<Request<Incoming>> for Probe {
 
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
         if request.uri().path().starts_with("/grpc.health.v1.Health/") {
-            let call = self.health.call(request);
-            return Box::pin(async move { Ok(call.await?.map(Body::from)) });
+            return self.health.call(request);
         }
         let response = self.answer(request.method(), request.uri().path());
         Box::pin(std::future::ready(Ok(response)))

@@ -1,6 +1,6 @@
 //! What descriptor sets tell: the methods of services, and server reflection.
 
-use crate::{error::Kind, router::Routes};
+use crate::{error::Kind, health, router::Routes};
 use prost::Message;
 use std::collections::HashMap;
 use tonic_reflection::{pb, server::Builder};
@@ -106,10 +106,9 @@ fn add(routes: &mut Routes, sets: &[&'static [u8]]) -> Result<(), Kind> {
     let mut names: Vec<_> = routes.names().chain(NAMES).collect();
     names.sort_unstable();
     names.dedup();
+    let of_health = health::descriptors().map_err(|error| Kind::Descriptors(error.into()))?;
     let builder = || {
-        let own = OWN_SETS
-            .into_iter()
-            .chain([tonic_health::pb::FILE_DESCRIPTOR_SET]);
+        let own = OWN_SETS.into_iter().chain([&of_health[..]]);
         let builder = sets
             .iter()
             .copied()
@@ -133,12 +132,11 @@ fn add(routes: &mut Routes, sets: &[&'static [u8]]) -> Result<(), Kind> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::health;
 
     #[test]
     fn the_methods_of_health_are_those_of_its_descriptors() {
-        let methods = methods([tonic_health::pb::FILE_DESCRIPTOR_SET]).unwrap();
-        let mut of_health = methods[health::NAME].clone();
+        let set = health::descriptors().unwrap();
+        let mut of_health = methods([&set[..]]).unwrap()[health::NAME].clone();
         of_health.sort();
         assert_eq!(of_health, health::METHODS);
     }

@@ -3,11 +3,12 @@
 use crate::echo::{Client, Echo, Running, any_port};
 use sampan_server::Server;
 use sampan_transport::Address;
+use std::collections::HashMap;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
-use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse, health_client::HealthClient};
 
 /// Status and text that a path is answered with over HTTP/1.1.
 pub(crate) async fn get(address: &Address, path: &str) -> (u16, String) {
@@ -88,5 +89,34 @@ async fn both_ports_answer_grpc_health_checks() {
         };
         let status = health.check(request).await.unwrap_err();
         assert_eq!(status.code(), tonic::Code::NotFound);
+    }
+}
+
+#[derive(prost::Message)]
+struct HealthList {
+    #[prost(map = "string, message", tag = "1")]
+    statuses: HashMap<String, HealthCheckResponse>,
+}
+
+#[tokio::test]
+async fn both_ports_list_the_health_of_all_services() {
+    let (echo, _events) = Echo::new();
+    let server = Server::new()
+        .listen(any_port())
+        .probe(any_port())
+        .add_service(echo);
+    let server = Running::start(server.bind().await.unwrap());
+    for address in [&server.address, server.probe.as_ref().unwrap()] {
+        let origin = http::Uri::from_static("http://test");
+        let mut client = tonic::client::Grpc::with_origin(Client::connect(address).await, origin);
+        client.ready().await.unwrap();
+        let path = http::uri::PathAndQuery::from_static("/grpc.health.v1.Health/List");
+        let codec = tonic_prost::ProstCodec::<(), HealthList>::default();
+        let list = client.unary(tonic::Request::new(()), path, codec).await;
+        let mut statuses: Vec<_> = list.unwrap().into_inner().statuses.into_iter().collect();
+        statuses.sort_by(|one, other| one.0.cmp(&other.0));
+        let serving = HealthCheckResponse { status: 1 };
+        let expected = ["", "test.Echo"].map(|name| (name.to_owned(), serving));
+        assert_eq!(statuses, expected);
     }
 }
