@@ -8,7 +8,7 @@ use sampan_container::{Grant, Plan};
 use sampan_middleware::compression::Compression;
 use sampan_middleware::overload::QueueDelaySettings;
 use sampan_transport::{Address, ListenSettings, MemoryBudget, ServeSettings};
-use std::{fmt, net::TcpListener, sync::Arc, time::Duration};
+use std::{fmt, net::TcpListener, os::unix::net::UnixListener, sync::Arc, time::Duration};
 
 pub(crate) use env::{log_filter, probe_for_health};
 
@@ -40,6 +40,7 @@ pub(crate) struct Config {
 pub(crate) enum Listen {
     At(Address),
     On(TcpListener),
+    OnUnix(UnixListener),
 }
 
 /// An environment key that [`Server::from_env`](crate::Server::from_env) or
@@ -68,6 +69,11 @@ pub const ENVIRONMENT: &[EnvironmentKey] = &[
         "SAMPAN_UNIX_SOCKET",
         "",
         "the path of a Unix socket to listen on as well",
+    ),
+    key(
+        "LISTEN_FDS",
+        "",
+        "so many sockets, from descriptor 3 on, are bound already and taken over in place of these; LISTEN_PID, if set, says for whom",
     ),
     key(
         "SAMPAN_PROBE_PORT",

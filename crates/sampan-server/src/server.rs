@@ -27,7 +27,7 @@ use sampan_middleware::{
 use sampan_transport::{
     Address, Http2Settings, Incoming, ListenSettings, Listener, Protocols, ServerTlsSettings,
 };
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, path::Path, sync::Arc, time::Duration};
 use tokio::time::Instant;
 use tonic::{body::Body, server::NamedService};
 use tower_layer::{Identity, Layer, Stack};
@@ -144,6 +144,13 @@ impl<L> Server<L> {
     #[must_use]
     pub fn listen_on(mut self, socket: std::net::TcpListener) -> Self {
         self.config.listen.push(Listen::On(socket));
+        self
+    }
+
+    /// Listens on a Unix socket that is bound already. Its file is left to whoever made it.
+    #[must_use]
+    pub fn listen_on_unix(mut self, socket: std::os::unix::net::UnixListener) -> Self {
+        self.config.listen.push(Listen::OnUnix(socket));
         self
     }
 
@@ -492,6 +499,15 @@ fn bind(
                     source,
                 };
                 Listener::from_std(socket, &config.sockets).map_err(take_over)?
+            }
+            Listen::OnUnix(socket) => {
+                let path = socket.local_addr().ok();
+                let path = path.and_then(|at| at.as_pathname().map(Path::to_owned));
+                let take_over = |source| Kind::TakeOver {
+                    address: Address::Unix(path.unwrap_or_default()),
+                    source,
+                };
+                Listener::from_std_unix(socket).map_err(take_over)?
             }
         });
     }

@@ -7,6 +7,7 @@ use std::{
     fs,
     io::{BufRead, BufReader, Read},
     net::{TcpListener, TcpStream},
+    os::{fd::OwnedFd, unix::net::UnixListener},
     process::{Child, Command, Output, Stdio},
     thread,
     time::Duration,
@@ -89,6 +90,11 @@ impl Drop for Running {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().build().unwrap()
 }
 
 fn free_port() -> u16 {
@@ -177,12 +183,58 @@ fn without_free_descriptors_it_waits_idly_and_goes_on_when_some_are_free() {
     assert!(ticks <= 10, "{ticks} ticks of 200: more than 5 %");
 
     drop(crowd);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = runtime();
     runtime.block_on(async {
         let mut client = EchoClient::dial(&service.address).unwrap();
         client.unary(EchoRequest::default()).await.unwrap();
     });
+}
+
+/// A service that takes over a socket, which comes to it as descriptor 3.
+fn heir(socket: impl Into<OwnedFd>) -> Running {
+    let mut heir = Command::new("sh");
+    heir.args(["-c", "exec \"$0\" 3<&0 0</dev/null"])
+        .arg(env!("CARGO_BIN_EXE_sampan-echo"))
+        .env_clear()
+        .envs([("LISTEN_FDS", "1"), ("SAMPAN_PROBE_PORT", "off")])
+        .env("SAMPAN_LAME_DUCK", "0s")
+        .stdin(socket.into())
+        .stderr(Stdio::piped());
+    Running::start(heir)
+}
+
+#[test]
+fn a_restart_with_an_inherited_socket_loses_no_call() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let first = heir(listener.try_clone().unwrap());
+    assert_eq!(first.address, address);
+    let runtime = runtime();
+    let mut client = {
+        let _inside = runtime.enter();
+        EchoClient::dial(&address).unwrap()
+    };
+    let mut call = || runtime.block_on(client.unary(EchoRequest::default()));
+    call().unwrap();
+    let second = heir(listener.try_clone().unwrap());
+    let (code, log) = first.end();
+    assert_eq!(code, Some(0), "{log}");
+    for _ in 0..100 {
+        call().unwrap();
+    }
+    let (code, log) = second.end();
+    assert_eq!(code, Some(0), "{log}");
+}
+
+#[test]
+fn an_inherited_unix_socket_is_served_and_its_file_left_to_its_maker() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("echo.sock");
+    let service = heir(UnixListener::bind(&path).unwrap());
+    runtime().block_on(async {
+        let mut client = EchoClient::dial(format!("unix:{}", path.display())).unwrap();
+        client.unary(EchoRequest::default()).await.unwrap();
+    });
+    assert_eq!(service.end().0, Some(0));
+    assert!(path.exists());
 }

@@ -63,7 +63,8 @@ enum ListeningSocket {
     Given(TcpListener, Box<ListenSettings>),
     Unix {
         socket: UnixListener,
-        _file: SocketFile,
+        /// None: somebody else's.
+        _file: Option<SocketFile>,
     },
 }
 
@@ -99,7 +100,7 @@ impl Listener {
                 (ListeningSocket::Tcp(socket), Address::Tcp(at))
             }),
             Address::Unix(path) => bind::unix(path, settings).map(|socket| {
-                let _file = SocketFile::new(path.clone());
+                let _file = Some(SocketFile::new(path.clone()));
                 let socket = ListeningSocket::Unix { socket, _file };
                 (socket, address.clone())
             }),
@@ -125,6 +126,27 @@ impl Listener {
         let address = Address::Tcp(socket.local_addr()?);
         let socket = TcpListener::from_std(socket)?;
         let socket = ListeningSocket::Given(socket, Box::new(settings.clone()));
+        Ok(Self { socket, address })
+    }
+
+    /// Takes over a Unix socket that is bound and listens already. Its file is left to whoever made
+    /// it.
+    ///
+    /// # Errors
+    /// When the socket cannot be set up or has no path.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn from_std_unix(socket: std::os::unix::net::UnixListener) -> Result<Self, io::Error> {
+        socket.set_nonblocking(true)?;
+        let address = socket.local_addr()?;
+        let no_path = || io::Error::new(io::ErrorKind::InvalidInput, "the socket has no path");
+        let address = Address::Unix(address.as_pathname().ok_or_else(no_path)?.to_owned());
+        let socket = UnixListener::from_std(socket)?;
+        let socket = ListeningSocket::Unix {
+            socket,
+            _file: None,
+        };
         Ok(Self { socket, address })
     }
 

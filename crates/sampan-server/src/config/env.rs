@@ -20,9 +20,16 @@ struct Environment {
 // === impl Config ===
 
 impl Config {
-    /// Reads PORT and SAMPAN_*.
+    /// Reads PORT and SAMPAN_*, and takes over the sockets of LISTEN_FDS.
     pub(crate) fn from_env() -> Result<Self, ConfigError> {
-        Self::from_variables(variables())
+        let mut config = Self::from_variables(variables())?;
+        let inherited = inherited().map_err(|fault| ConfigError {
+            faults: vec![fault],
+        })?;
+        if !inherited.is_empty() {
+            config.listen = inherited;
+        }
+        Ok(config)
     }
 
     fn from_variables(
@@ -96,11 +103,29 @@ impl Config {
 
 /// Where this service's own probe port answers; None when it is off.
 pub(crate) fn probe_for_health() -> Result<Option<SocketAddr>, ConfigError> {
-    let config = Config::from_env()?;
+    let config = Config::from_variables(variables())?;
     Ok(config.probe.and_then(|address| match address {
         Address::Tcp(address) => Some(reachable(address)),
         Address::Unix(_) => None,
     }))
+}
+
+/// The sockets that whoever started this process has bound for it. Source: sd_listen_fds(3).
+fn inherited() -> Result<Vec<Listen>, String> {
+    let mut given = listenfd::ListenFd::from_env();
+    let mut sockets = Vec::new();
+    for index in 0..given.len() {
+        let is_tcp = given.take_tcp_listener(index);
+        let socket = match is_tcp {
+            Ok(socket) => socket.map(Listen::On),
+            Err(_) => given
+                .take_unix_listener(index)
+                .map_err(|_| format!("LISTEN_FDS: descriptor {} is no stream socket that listens on TCP or a path", 3 + index))?
+                .map(Listen::OnUnix),
+        };
+        sockets.extend(socket);
+    }
+    Ok(sockets)
 }
 
 /// What is to be logged: SAMPAN_LOG, else RUST_LOG, else `info`.
@@ -220,7 +245,7 @@ mod tests {
     fn addresses(config: &Config) -> Vec<String> {
         let address = |listen: &Listen| match listen {
             Listen::At(address) => address.to_string(),
-            Listen::On(_) => unreachable!("the environment holds no sockets"),
+            Listen::On(_) | Listen::OnUnix(_) => unreachable!("variables are no sockets"),
         };
         config.listen.iter().map(address).collect()
     }
