@@ -73,7 +73,8 @@ use tonic::Status;
 /// Chooses among endpoints: the settings of a way to balance, from which pickers are made.
 pub trait Policy: fmt::Debug + Send + Sync {
     /// A picker over those of `members` that are ready, of which there is one at least. Its
-    /// picks are indices into `members`.
+    /// picks are indices into `members`: those that are ready, then the others, both in the order
+    /// that their resolver gave when it last gave others.
     ///
     /// Called when endpoints come, go, connect, or are ejected, and each [`refresh`](Self::refresh).
     fn picker(&self, members: &[Member], now: Instant, rng: &mut dyn RngCore) -> Arc<dyn Picker>;
@@ -116,7 +117,7 @@ pub enum Connects {
     /// One: the first that can be connected to, address families in turns, each with 250 ms
     /// before the next is tried too (gRFC A61).
     One {
-        /// In an order of the channel's own, instead of that of the addresses.
+        /// In an order of the channel's own, instead of the resolver's.
         is_shuffled: bool,
     },
 }

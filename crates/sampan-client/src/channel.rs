@@ -100,7 +100,8 @@ impl Channel {
     ) -> Self {
         calls.authority.get_or_insert_with(|| name.clone());
         direct::register::<Self>();
-        let metrics = (!calls.is_unmeasured).then(|| ClientMetrics::of(&canonical(&name)));
+        let canonical = calls.canonical.as_deref().unwrap_or(&name);
+        let metrics = (!calls.is_unmeasured).then(|| ClientMetrics::of(canonical));
         let pool = Pool::new(name.clone(), source, balancing, settings, metrics);
         let pool = Arc::new(pool);
         pool.configure(&calls.service_config);
@@ -188,19 +189,6 @@ impl Channel {
     #[must_use]
     pub fn channelz(&self) -> ChannelSnapshot {
         self.shared.channelz()
-    }
-}
-
-/// A target as gRPC's metrics name it: with its scheme.
-fn canonical(target: &str) -> String {
-    let has_scheme = target.contains("://")
-        || ["unix:", "ipv4:", "ipv6:", "dns:"]
-            .iter()
-            .any(|scheme| target.starts_with(scheme));
-    if has_scheme {
-        target.to_owned()
-    } else {
-        format!("dns:///{target}")
     }
 }
 

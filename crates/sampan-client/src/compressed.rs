@@ -48,7 +48,7 @@ impl CallCompression {
 
     /// What holds between here and that endpoint.
     fn to(&self, live: &Live) -> Compression {
-        self.compression.between(live.endpoint.site.is_same_host())
+        self.compression.between(live.is_same_host)
     }
 
     /// Has a request's body read so that its stream may say what is to be left as it is.

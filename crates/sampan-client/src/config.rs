@@ -47,6 +47,8 @@ pub(crate) struct CallSettings {
     pub(crate) credentials: Option<Credentials>,
     /// What calls are for, as credentials see it.
     pub(crate) authority: Option<String>,
+    /// The target as gRPC's metrics name it. None: by the channel's name.
+    pub(crate) canonical: Option<String>,
     /// Whether plaintext gets credentials too.
     pub(crate) bares_credentials: bool,
     pub(crate) service_config: ServiceConfig,

@@ -7,7 +7,7 @@ use crate::{
     channelz::{self, CallCounts, History, SocketSnapshot, SubchannelSnapshot},
     latency::LatencyWindow,
     resolve::Traits,
-    site::{Found, Site},
+    site::{Found, Opened, Site},
     subchannel::ConnectivityState,
     tally::{AttemptTally, since},
     timers::Timers,
@@ -20,7 +20,7 @@ use sampan_transport::Connection;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::{Duration, SystemTime},
 };
@@ -35,6 +35,8 @@ pub(crate) struct Endpoint {
     pub(crate) replica: Arc<Replica>,
     /// As its resolver said last.
     traits: ArcSwap<Traits>,
+    /// Among the others.
+    place: AtomicUsize,
     /// Where the channel itself is.
     zone: Option<Arc<str>>,
     /// Its place has no address any more.
@@ -60,6 +62,8 @@ pub(crate) struct Live {
     pub(crate) connection: Connection,
     /// Of the runtime that the connection lives on.
     pub(crate) timers: Arc<Timers>,
+    /// No network lies between.
+    pub(crate) is_same_host: bool,
     has_answered: AtomicBool,
     id: u64,
     opened: SystemTime,
@@ -140,6 +144,7 @@ impl Endpoint {
         Self {
             replica,
             traits: ArcSwap::new(found.traits),
+            place: AtomicUsize::new(0),
             zone,
             is_gone: AtomicBool::new(found.is_gone),
             is_local: AtomicBool::new(false),
@@ -177,6 +182,15 @@ impl Endpoint {
         if **self.traits.load() != *found.traits {
             self.traits.store(found.traits);
         }
+    }
+
+    pub(crate) fn place(&self) -> usize {
+        self.place.load(Relaxed)
+    }
+
+    /// Its resolver named so many before it.
+    pub(crate) fn set_place(&self, place: usize) {
+        self.place.store(place, Relaxed);
     }
 
     /// Whether it is used only until it fails.
@@ -256,15 +270,12 @@ impl Endpoint {
 // === impl Live ===
 
 impl Live {
-    pub(crate) fn new(
-        endpoint: Arc<Endpoint>,
-        connection: Connection,
-        timers: Arc<Timers>,
-    ) -> Self {
+    pub(crate) fn new(endpoint: Arc<Endpoint>, opened: Opened, timers: Arc<Timers>) -> Self {
         Self {
             replica: Arc::clone(&endpoint.replica),
+            is_same_host: opened.is_local || endpoint.site.is_same_host(),
             endpoint,
-            connection,
+            connection: opened.connection,
             timers,
             has_answered: AtomicBool::new(false),
             id: channelz::next_id(),

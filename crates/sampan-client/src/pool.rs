@@ -32,6 +32,7 @@ use arc_swap::ArcSwap;
 use chooser::Seen;
 use driver::Driver;
 use endpoints::Endpoints;
+use sampan_container::{Grant, Plan};
 use sampan_middleware::metrics::client::ClientMetrics;
 use sampan_wire::service_config::ServiceConfig;
 use shard::{KeeperGuard, Local, Shard};
@@ -60,8 +61,10 @@ pub(crate) struct PoolSettings {
     pub(crate) is_balancing_fixed: bool,
     /// After so long without a call its connections are closed; None: never.
     pub(crate) idle_timeout: Option<Duration>,
-    /// To all endpoints; each has one all the same.
-    pub(crate) max_connections: Option<usize>,
+    /// To all endpoints; each that is used has one all the same.
+    pub(crate) max_connections: usize,
+    /// Of more endpoints than these only some are used.
+    pub(crate) max_endpoints: usize,
 }
 
 /// What a service config says of connections.
@@ -116,11 +119,14 @@ struct State {
 
 impl Default for PoolSettings {
     fn default() -> Self {
+        static MOST: OnceLock<usize> = OnceLock::new();
+        let most = *MOST.get_or_init(|| Plan::new(Grant::of_this_process()).channel_connections);
         Self {
             zone: None,
             is_balancing_fixed: false,
             idle_timeout: Some(Duration::from_secs(300)),
-            max_connections: None,
+            max_connections: most,
+            max_endpoints: most,
         }
     }
 }
@@ -343,17 +349,14 @@ impl Pool {
         }
     }
 
-    /// Changes the state and shows the new one to calls.
     /// Whether there are fewer connections than there may be.
     fn may_have_more_connections(&self) -> bool {
-        let Some(most) = self.settings.max_connections else {
-            return true;
-        };
         let state = self.lock();
         let shards = state.shards.iter();
-        shards.map(Shard::connections).sum::<usize>() < most
+        shards.map(Shard::connections).sum::<usize>() < self.settings.max_connections
     }
 
+    /// Changes the state and shows the new one to calls.
     fn update<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
         self.show(false, change)
     }

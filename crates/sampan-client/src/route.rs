@@ -11,7 +11,7 @@ use http::{
     uri::{Authority, Scheme},
 };
 use sampan_transport::{ClientTls, ConnectSettings, LocalDir, RouteHead};
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 const USER_AGENT: &str = concat!("sampan/", env!("CARGO_PKG_VERSION"));
 
@@ -24,6 +24,7 @@ pub(crate) struct RouteSettings<'a> {
     pub(crate) tls: Option<ClientTls>,
     pub(crate) user_agent: Option<&'a str>,
     pub(crate) connect: ConnectSettings,
+    pub(crate) connect_timeout: Option<Duration>,
     pub(crate) connector: Connector,
     pub(crate) local: LocalUse,
     /// Whatever its addresses look like, it is near.
@@ -83,6 +84,7 @@ impl RouteSettings<'_> {
         Ok(Route {
             head,
             connect,
+            connect_timeout: self.connect_timeout,
             connector: self.connector,
             local,
             tunnel: None,

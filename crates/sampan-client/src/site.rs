@@ -40,6 +40,8 @@ pub(crate) struct Found {
 pub(crate) struct Route {
     pub(crate) head: RouteHead,
     pub(crate) connect: ConnectSettings,
+    /// Of one try to connect. None: as [`Site::limit`] says.
+    pub(crate) connect_timeout: Option<Duration>,
     pub(crate) connector: Connector,
     /// Where the sockets of servers on this host are, if they may be used.
     pub(crate) local: Option<LocalDir>,
@@ -57,6 +59,10 @@ pub(crate) struct Opened {
     pub(crate) is_local: bool,
 }
 
+/// Whoever is near and does not answer for so long is not there.
+const NEAR_LIMIT: Duration = Duration::from_secs(5);
+/// Source: gRPC, "Connection Backoff Protocol".
+const FAR_LIMIT: Duration = Duration::from_secs(20);
 /// A server on this host answers at once.
 const LOCAL_LIMIT: Duration = Duration::from_secs(1);
 /// So long it is waited for alone.
@@ -120,7 +126,7 @@ impl Site {
     pub(crate) async fn connect_local(&self) -> Option<Connection> {
         let path = self.local_socket()?;
         let mut settings = self.route.connect.clone();
-        settings.connect_timeout = settings.connect_timeout.min(LOCAL_LIMIT);
+        settings.connect_timeout = self.limit().min(LOCAL_LIMIT);
         let address = Address::Unix(path);
         match sampan_transport::connect(&address, &settings).await {
             Ok(connection) => Some(connection),
@@ -143,7 +149,9 @@ impl Site {
     }
 
     async fn connect_directly(&self) -> Result<Connection, BoxError> {
-        let settings = &self.route.connect;
+        let mut settings = self.route.connect.clone();
+        settings.connect_timeout = self.limit();
+        let settings = &settings;
         match &self.route.connector {
             Connector::Sockets => Ok(match (&self.route.tunnel, &self.address) {
                 (Some(tunnel), Address::Tcp(proxy)) => {
@@ -159,6 +167,13 @@ impl Site {
             }
             Connector::Broken(error) => Err(error.clone().into()),
         }
+    }
+
+    /// How long one try to connect may take.
+    fn limit(&self) -> Duration {
+        let is_near = self.is_near() && self.route.tunnel.is_none();
+        let default = if is_near { NEAR_LIMIT } else { FAR_LIMIT };
+        self.route.connect_timeout.unwrap_or(default)
     }
 
     /// Whether nobody but the two ends, and who runs this host, can read what is sent there.
@@ -224,6 +239,7 @@ impl Route {
         Self {
             head: self.head.clone(),
             connect: self.connect.clone(),
+            connect_timeout: self.connect_timeout,
             connector: Connector::Sockets,
             local: None,
             tunnel: Some(tunnel),
@@ -267,7 +283,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn private_link_local_and_loopback_addresses_are_near() {
+    fn private_link_local_and_loopback_addresses_are_near_and_have_less_time_to_connect() {
         let route = Arc::new(Route {
             head: RouteHead::new(
                 http::uri::Scheme::HTTP,
@@ -275,17 +291,20 @@ mod tests {
                 http::HeaderValue::from_static("test"),
             ),
             connect: ConnectSettings::default(),
+            connect_timeout: None,
             connector: Connector::Sockets,
             local: None,
             tunnel: None,
             is_in_cluster: false,
         });
+        let site = |text: &str| Site {
+            address: text.parse().unwrap(),
+            route: Arc::clone(&route),
+        };
         let is_near = |text: &str| {
-            Site {
-                address: text.parse().unwrap(),
-                route: Arc::clone(&route),
-            }
-            .is_near()
+            let site = site(text);
+            assert_eq!(site.limit() == NEAR_LIMIT, site.is_near());
+            site.is_near()
         };
         for near in [
             "unix:a",
@@ -303,5 +322,6 @@ mod tests {
         for far in ["8.8.8.8:1", "172.32.0.1:1", "[2001:db8::1]:1"] {
             assert!(!is_near(far), "{far}");
         }
+        assert_eq!(site("8.8.8.8:1").limit(), FAR_LIMIT);
     }
 }

@@ -30,6 +30,8 @@ pub(crate) struct Target {
     places: Vec<Place>,
     authority: Authority,
     security: Security,
+    /// It has no scheme.
+    is_bare: bool,
 }
 
 /// One part of a target.
@@ -98,6 +100,12 @@ impl Target {
         &self.text
     }
 
+    /// As gRPC's metrics name it: with its scheme.
+    pub(crate) fn canonical(&self) -> String {
+        let scheme = if self.is_bare { "dns:///" } else { "" };
+        format!("{scheme}{}", self.text)
+    }
+
     pub(crate) fn places(&self) -> &[Place] {
         &self.places
     }
@@ -124,6 +132,7 @@ impl Target {
                 text: text.to_owned(),
                 places: vec![Place::Other(name)],
                 security: Security::Unsaid,
+                is_bare: false,
             });
         }
         let (scheme, rest) = split_scheme(text)?;
@@ -169,6 +178,7 @@ impl Target {
             places,
             authority,
             security,
+            is_bare: rest.len() == text.len(),
         })
     }
 }
@@ -559,6 +569,22 @@ mod tests {
         assert_eq!(read("https://a").security(), Security::Tls);
         assert_eq!(read("http://a").security(), Security::Plaintext);
         assert_eq!(read("a:1").security(), Security::Unsaid);
+    }
+
+    #[test]
+    fn metrics_name_a_target_with_its_scheme() {
+        for (text, name) in [
+            ("orders:50051", "dns:///orders:50051"),
+            ("10.0.0.7:1", "dns:///10.0.0.7:1"),
+            ("[::1]:1", "dns:///[::1]:1"),
+            ("static:a:1", "static:a:1"),
+            ("local:x", "local:x"),
+            ("unix:run/a.sock", "unix:run/a.sock"),
+            ("dns:a:1", "dns:a:1"),
+            ("http://a", "http://a"),
+        ] {
+            assert_eq!(text.parse::<Target>().unwrap().canonical(), name);
+        }
     }
 
     #[test]

@@ -23,11 +23,14 @@ pub struct Plan {
     pub cache_bytes: Option<u64>,
     /// Connections that a server keeps: one per 64 KiB of the heap, at most 10,000.
     pub max_connections: usize,
+    /// Connections that a channel keeps: one per MiB of the memory limit, at most 10,000.
+    pub channel_connections: usize,
     /// Threads that handle calls: one per core.
     pub workers: usize,
 }
 
 const HEAP_PER_CONNECTION: u64 = 64 << 10;
+const LIMIT_PER_CHANNEL_CONNECTION: u64 = 1 << 20;
 const MOST_CONNECTIONS: u64 = 10_000;
 
 // === impl Grant ===
@@ -59,15 +62,16 @@ impl Plan {
     pub fn new(grant: Grant) -> Self {
         let percent = |share: u64| grant.memory_bytes.map(|bytes| bytes / 100 * share);
         let heap_bytes = percent(70);
-        let connections = match heap_bytes {
-            Some(bytes) => (bytes / HEAP_PER_CONNECTION).clamp(1, MOST_CONNECTIONS),
-            None => MOST_CONNECTIONS,
+        let connections = |bytes: Option<u64>, each| {
+            let most = bytes.map_or(MOST_CONNECTIONS, |bytes| bytes / each);
+            usize::try_from(most.clamp(1, MOST_CONNECTIONS)).unwrap_or(usize::MAX)
         };
         Self {
             heap_bytes,
             stack_bytes: percent(10),
             cache_bytes: percent(20),
-            max_connections: usize::try_from(connections).unwrap_or(usize::MAX),
+            max_connections: connections(heap_bytes, HEAP_PER_CONNECTION),
+            channel_connections: connections(grant.memory_bytes, LIMIT_PER_CHANNEL_CONNECTION),
             workers: grant.cores.max(1),
         }
     }
@@ -90,6 +94,14 @@ mod tests {
         assert_eq!(plan.heap_bytes, Some(700 << 20));
         assert_eq!(plan.stack_bytes, Some(100 << 20));
         assert_eq!(plan.cache_bytes, Some(200 << 20));
+    }
+
+    #[test]
+    fn a_channel_has_a_connection_per_mebibyte_between_one_and_ten_thousand() {
+        assert_eq!(plan(Some(64 << 20)).channel_connections, 64);
+        assert_eq!(plan(Some(64 << 30)).channel_connections, 10_000);
+        assert_eq!(plan(Some(1)).channel_connections, 1);
+        assert_eq!(plan(None).channel_connections, 10_000);
     }
 
     #[test]

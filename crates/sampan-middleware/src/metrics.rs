@@ -230,9 +230,11 @@ impl Call {
     }
 
     /// The answer's head is there. Only a handler answers with messages to come: what is
-    /// refused, a wrong method included, says so in the head.
-    pub fn answered(&mut self, status: StatusCode, headers: &HeaderMap) {
-        self.settle(status.is_success() && !headers.contains_key(&STATUS));
+    /// refused, a wrong method included, says so in the head. Gives whether a handler answered.
+    pub fn answered(&mut self, status: StatusCode, headers: &HeaderMap) -> bool {
+        let is_proper = status.is_success() && !headers.contains_key(&STATUS);
+        self.settle(is_proper);
+        is_proper
     }
 
     fn settle(&mut self, is_proper: bool) {

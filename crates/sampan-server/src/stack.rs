@@ -145,7 +145,8 @@ where
     fn call(&mut self, mut request: Request<A>) -> CallFuture<S> {
         let now = clock::recent();
         let mut counted = self.count(request.uri().path_and_query(), now);
-        let span = CallSpan::of(&request);
+        // The method counts under its name, or as one of the others.
+        let span = CallSpan::of(&request, self.latest.is_some());
         let mut scope = CallScope::default();
         let limit = self.deadline.limit(request.headers(), now);
         let limit = limit.and_then(|limit| {
@@ -235,7 +236,8 @@ impl<S: Service<Request<TonicBody>>> CallFuture<S> {
         }
         let mut counted = self.counted.take();
         if let Some(counted) = &mut counted {
-            counted.answered(head.status, &head.headers);
+            let is_method = counted.answered(head.status, &head.headers);
+            self.span.settle(is_method);
         }
         let scope = std::mem::take(&mut self.scope);
         let span = std::mem::take(&mut self.span);

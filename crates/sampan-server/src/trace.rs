@@ -10,18 +10,27 @@ use tonic::Code;
 use tracing::{Level, Span, field::Empty};
 
 const TARGET: &str = "sampan::rpc";
+/// Instead of the name of a method that the server does not have: callers can make up any number.
+const OTHER: &str = "_OTHER";
 
 /// The span of a call, if somebody wants it. Dropped before its end, the call was cancelled.
 #[derive(Debug, Default)]
-pub(crate) struct CallSpan(Option<Box<Span>>);
+pub(crate) struct CallSpan(Option<Box<Named>>);
+
+#[derive(Debug)]
+struct Named {
+    span: Span,
+    /// What its caller wrote, until it is known whether the server has such a method.
+    unsettled: Option<Box<str>>,
+}
 
 // === impl CallSpan ===
 
 impl CallSpan {
     #[inline]
-    pub(crate) fn of<B>(request: &Request<B>) -> Self {
+    pub(crate) fn of<B>(request: &Request<B>, is_known: bool) -> Self {
         if tracing::enabled!(target: TARGET, Level::DEBUG) {
-            Self(Some(Box::new(span(request))))
+            Self(Some(Box::new(named(request, is_known))))
         } else {
             Self(None)
         }
@@ -32,15 +41,24 @@ impl CallSpan {
     pub(crate) fn enter<R>(&self, code: impl FnOnce() -> R) -> R {
         match &self.0 {
             None => code(),
-            Some(span) => span.in_scope(code),
+            Some(named) => named.span.in_scope(code),
+        }
+    }
+
+    /// A handler has answered, or the answer came from somebody else.
+    #[inline]
+    pub(crate) fn settle(&mut self, is_method: bool) {
+        if let Some(named) = &mut self.0 {
+            named.settle(is_method);
         }
     }
 
     /// The call is over.
     #[inline]
     pub(crate) fn end(&mut self, code: Code) {
-        if let Some(span) = self.0.take() {
-            ended(&span, code);
+        if let Some(mut named) = self.0.take() {
+            named.settle(false);
+            ended(&named.span, code);
         }
     }
 }
@@ -52,9 +70,26 @@ impl Drop for CallSpan {
     }
 }
 
-fn span<B>(request: &Request<B>) -> Span {
+// === impl Named ===
+
+impl Named {
+    fn settle(&mut self, is_method: bool) {
+        let Some(path) = self.unsettled.take() else {
+            return;
+        };
+        let name = if is_method { &*path } else { OTHER };
+        self.span.record("otel.name", name);
+        self.span.record("rpc.method", name);
+        if !is_method {
+            self.span.record("rpc.method_original", &*path);
+        }
+    }
+}
+
+fn named<B>(request: &Request<B>, is_known: bool) -> Named {
     let path = request.uri().path();
-    let method = path.strip_prefix('/').unwrap_or(path);
+    let path = path.strip_prefix('/').unwrap_or(path);
+    let method = is_known.then_some(path);
     let span = tracing::debug_span!(
         target: TARGET,
         "call",
@@ -63,6 +98,7 @@ fn span<B>(request: &Request<B>) -> Span {
         otel.status_code = Empty,
         rpc.system.name = "grpc",
         rpc.method = method,
+        rpc.method_original = Empty,
         rpc.response.status_code = Empty,
         client.address = Empty,
         client.port = Empty,
@@ -80,7 +116,8 @@ fn span<B>(request: &Request<B>) -> Span {
     if let Some(parent) = parent.and_then(|value| value.to_str().ok()) {
         span.record("traceparent", parent);
     }
-    span
+    let unsettled = (!is_known).then(|| path.into());
+    Named { span, unsettled }
 }
 
 #[cold]

@@ -1,7 +1,10 @@
 //! Opens connections to servers.
 
 use crate::{
-    Address, ClientTls, Connection, TlsError, http2::client, preface::Spoken, socket::TcpSettings,
+    Address, ClientTls, Connection, TlsError,
+    http2::client,
+    preface::Spoken,
+    socket::{TcpSettings, USER_TIMEOUT},
     tls::client::PreparedTls,
 };
 use std::{io, net::SocketAddr, path::Path, time::Duration};
@@ -38,10 +41,13 @@ pub struct ClientHttp2Settings {
     pub max_frame_bytes: u32,
     /// Longest header list that a server may send. Default 16 KiB.
     pub max_header_list_bytes: u32,
-    /// Silence after which a ping checks the connection, at least 1 s; it is looked at once in that
-    /// time, so the ping comes after one to two of it. Default none.
+    /// Silence after which a ping checks the connection; it is looked at once in that time, so the
+    /// ping comes after one to two of it. Default none. Shorter than 1 s is taken for that: gRPC's own
+    /// clients take 10 s, but a stuck server nearby is found sooner. Servers that enforce A8 close
+    /// connections pinged more often than they allow, every 5 min by default.
     pub keepalive_interval: Option<Duration>,
-    /// Wait for the answer to such a ping. Default 20 s.
+    /// Wait for the answer to such a ping. Default 20 s. Sent bytes may stay unacknowledged for as
+    /// long, unless [`TcpSettings::user_timeout`] is set.
     pub keepalive_timeout: Duration,
     /// Pings also while no call is open. Default off (gRFC A8).
     pub keepalive_while_idle: bool,
@@ -125,7 +131,12 @@ pub(crate) async fn tcp(
     let stream = TcpStream::connect(address)
         .await
         .map_err(ConnectError::Socket)?;
-    settings.tcp.apply(&stream).map_err(ConnectError::Socket)?;
+    let mut tcp = settings.tcp.clone();
+    // Source: gRFC A18.
+    if tcp.user_timeout == Some(USER_TIMEOUT) {
+        tcp.user_timeout = Some(settings.http2.keepalive_timeout);
+    }
+    tcp.apply(&stream).map_err(ConnectError::Socket)?;
     Ok(stream)
 }
 
@@ -271,5 +282,25 @@ fn tls_hint(error: &io::Error) -> Option<&'static str> {
         )) => Some("set the name that the server's certificate is for"),
         Some(rustls::Error::AlertReceived(_)) => Some("does the server want a client certificate?"),
         _ => None,
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn unacknowledged_bytes_have_as_long_as_a_ping_unless_their_time_is_set() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let second = Duration::from_secs(1);
+        let mut settings = ConnectSettings::default();
+        for (ping, own, expected) in [(20, 20, 20), (3, 20, 3), (3, 7, 7)] {
+            settings.http2.keepalive_timeout = ping * second;
+            settings.tcp.user_timeout = Some(own * second);
+            let stream = tcp(address, &settings).await.unwrap();
+            let found = socket2::SockRef::from(&stream).tcp_user_timeout();
+            assert_eq!(found.unwrap(), Some(expected * second));
+        }
     }
 }

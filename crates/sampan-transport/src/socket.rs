@@ -11,10 +11,13 @@ pub struct TcpSettings {
     pub nodelay: bool,
     /// Probes of the kernel on an idle connection. Default: after 60 s, each 10 s, 3 times.
     pub keepalive: Option<TcpKeepalive>,
-    /// How long sent bytes may stay unacknowledged before the connection is given up. Default
-    /// 20 s (gRFC A18). Linux only; elsewhere the kernel's own retransmission limit holds.
+    /// How long sent bytes may stay unacknowledged before the connection is given up. Default:
+    /// the keepalive timeout of HTTP/2, 20 s (gRFC A18). Linux only; elsewhere the kernel's own retransmission limit holds.
     pub user_timeout: Option<Duration>,
 }
+
+/// Where nobody says another.
+pub(crate) const USER_TIMEOUT: Duration = Duration::from_secs(20);
 
 // === impl TcpSettings ===
 
@@ -27,7 +30,7 @@ impl Default for TcpSettings {
                 interval: Some(Duration::from_secs(10)),
                 probes: Some(3),
             }),
-            user_timeout: Some(Duration::from_secs(20)),
+            user_timeout: Some(USER_TIMEOUT),
         }
     }
 }

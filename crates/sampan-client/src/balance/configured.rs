@@ -180,6 +180,12 @@ mod tests {
     }
 
     #[test]
+    fn slow_start_has_one_default_by_service_config_and_builder() {
+        let json = r#"{"sampan.slow_start": {"childPolicy": [{"round_robin": {}}]}}"#;
+        assert_eq!(balancing(json).slow_start, Balancing::default().slow_start);
+    }
+
+    #[test]
     fn reports_are_asked_for_beside_calls_where_the_service_config_wants_them() {
         let every = |json| balancing(json).policy.reports_every();
         assert_eq!(every(r#"{"weighted_round_robin": {}}"#), None);

@@ -19,7 +19,7 @@ pub(crate) struct Keeper {
     is_asked_always: bool,
     outliers: Option<Arc<Outliers>>,
     slow_start: SlowStart,
-    subset: Option<Subset>,
+    subset: Subset,
     upkeep: Option<&'static Upkeep>,
 }
 
@@ -30,10 +30,6 @@ const TICK: Duration = Duration::from_secs(1);
 
 impl Keeper {
     pub(crate) fn new(balancing: Balancing, metrics: Option<&'static ClientMetrics>) -> Self {
-        let subset = |size| Subset {
-            size,
-            seed: Dice.next_u64(),
-        };
         let upkeep = metrics.map(|metrics| &metrics.upkeep);
         Self {
             upkeep,
@@ -43,7 +39,10 @@ impl Keeper {
                 .outliers
                 .map(|settings| Arc::new(Outliers::new(settings).counted_by(upkeep))),
             slow_start: balancing.slow_start,
-            subset: balancing.subset.map(subset),
+            subset: Subset {
+                size: balancing.subset.unwrap_or(usize::MAX),
+                seed: Dice.next_u64(),
+            },
         }
     }
 
@@ -53,8 +52,12 @@ impl Keeper {
         Arc::new(replica.with_slow_start(self.slow_start))
     }
 
-    pub(crate) const fn subset(&self) -> Option<&Subset> {
-        self.subset.as_ref()
+    /// Which endpoints are used, `most` of them.
+    pub(crate) fn subset(&self, most: usize) -> Subset {
+        Subset {
+            size: self.subset.size.min(most),
+            ..self.subset
+        }
     }
 
     /// Whether a pick is needed also where there is one endpoint alone.

@@ -34,9 +34,9 @@ pub struct OutlierSettings {
     /// No success rate and no failure percentage takes another one out when so many of a hundred
     /// are. Default 10; the first can always be.
     pub max_ejection_percent: u32,
-    /// Takes out whoever fails so often in a row. Default 5. A failure for which its caller waited
-    /// half a second or longer counts for half of them: a replica that is stuck gets few calls, and
-    /// each has to run into its deadline.
+    /// Takes out whoever fails so often in a row. Default 5, and as long as it is 5 a failure for
+    /// which its caller waited half a second or longer counts for half of them: a replica that is
+    /// stuck gets few calls, and each has to run into its deadline.
     pub consecutive_failures: Option<u32>,
     /// Default on.
     pub success_rate: Option<SuccessRate>,
@@ -109,6 +109,8 @@ struct Record {
     failures: u64,
 }
 
+/// Where nobody says how many.
+const CONSECUTIVE_FAILURES: u32 = 5;
 /// Whoever has waited for so long was not refused.
 const LONG_FAILURE: Duration = Duration::from_millis(500);
 
@@ -121,7 +123,7 @@ impl Default for OutlierSettings {
             base_ejection: Duration::from_secs(30),
             max_ejection: Duration::from_secs(300),
             max_ejection_percent: 10,
-            consecutive_failures: Some(5),
+            consecutive_failures: Some(CONSECUTIVE_FAILURES),
             success_rate: Some(SuccessRate::default()),
             failure_percentage: None,
             panic_percent: 50,
@@ -221,9 +223,9 @@ impl Outliers {
 
     /// As how many failures one counts that took so long.
     pub(super) fn weight_of_failure(&self, took: Duration) -> u32 {
-        let most = self.settings.consecutive_failures.unwrap_or_default();
-        if took >= LONG_FAILURE {
-            most.div_ceil(2).max(1)
+        let is_default = self.settings.consecutive_failures == Some(CONSECUTIVE_FAILURES);
+        if is_default && took >= LONG_FAILURE {
+            CONSECUTIVE_FAILURES.div_ceil(2)
         } else {
             1
         }
@@ -349,7 +351,7 @@ impl Ward {
             is_ready: false,
             ejected_at: None,
             times: 0,
-            seen: (replica.ended_attempts(), replica.failed_attempts()),
+            seen: replica.judged_attempts(),
         }
     }
 
@@ -391,7 +393,7 @@ impl Ward {
 
     fn record(&mut self, ward: usize) -> Option<Record> {
         let replica = self.replica.upgrade()?;
-        let seen = (replica.ended_attempts(), replica.failed_attempts());
+        let seen = replica.judged_attempts();
         let (ended, failed) = std::mem::replace(&mut self.seen, seen);
         (self.ejected_at.is_none()).then(|| Record {
             ward,

@@ -26,7 +26,8 @@ struct PickFirstPicker {
 // === impl PickFirst ===
 
 impl PickFirst {
-    /// Takes the first in the order of addresses, so that all clients take the same.
+    /// Takes the first in the order that their resolver gives: that of the target where it names
+    /// addresses, that of the answer where DNS does.
     #[must_use]
     pub const fn in_order() -> Self {
         Self {

@@ -29,6 +29,8 @@ pub struct Replica {
     /// Of those that ended: they never left.
     unsent: AtomicU64,
     failed: AtomicU64,
+    /// Of those that failed: it asked to be left alone.
+    shed: AtomicU64,
     failures_in_row: AtomicU32,
     /// Nobody compares it with others: it need not learn what only that is for.
     is_alone: AtomicBool,
@@ -89,6 +91,7 @@ impl Replica {
             ended: AtomicU64::new(0),
             unsent: AtomicU64::new(0),
             failed: AtomicU64::new(0),
+            shed: AtomicU64::new(0),
             failures_in_row: AtomicU32::new(0),
             is_alone: AtomicBool::new(false),
             cautions: AtomicU32::new(0),
@@ -138,7 +141,9 @@ impl Replica {
             Verdict::Failed => {
                 self.failed.fetch_add(1, Relaxed);
                 // One that sheds is left alone for as long as it asks: it is no outlier.
-                if outcome.pushback.is_none() {
+                if outcome.pushback.is_some() {
+                    self.shed.fetch_add(1, Relaxed);
+                } else {
                     let took = now.saturating_duration_since(outcome.started);
                     let outliers = self.outliers.as_ref();
                     let weight = outliers.map_or(1, |outliers| outliers.weight_of_failure(took));
@@ -247,10 +252,12 @@ impl Replica {
         }
     }
 
-    /// Attempts that ended after they had left.
-    pub(super) fn ended_attempts(&self) -> u64 {
-        let unsent = self.unsent.load(Relaxed);
-        self.ended.load(Relaxed).saturating_sub(unsent)
+    /// Attempts that ended after they had left, and how many of them failed; those that it shed
+    /// are not among them.
+    pub(super) fn judged_attempts(&self) -> (u64, u64) {
+        let (unsent, shed) = (self.unsent.load(Relaxed), self.shed.load(Relaxed));
+        let ended = self.ended.load(Relaxed).saturating_sub(unsent + shed);
+        (ended, self.failed.load(Relaxed).saturating_sub(shed))
     }
 
     /// Whether a pick may stop at it. By chance, while it warms up.
@@ -265,9 +272,14 @@ impl Replica {
         cautions == 0 || !self.is_avoided(cautions, now)
     }
 
-    fn is_avoided(&self, cautions: u32, now: Instant) -> bool {
+    /// Whether it is ejected, and that is obeyed now.
+    pub(super) fn is_out(&self) -> bool {
         let are_obeyed = |outliers: &Arc<Outliers>| !outliers.is_panicking();
-        if cautions & EJECTED != 0 && self.outliers.as_ref().is_some_and(are_obeyed) {
+        self.is_ejected() && self.outliers.as_ref().is_some_and(are_obeyed)
+    }
+
+    fn is_avoided(&self, cautions: u32, now: Instant) -> bool {
+        if cautions & EJECTED != 0 && self.is_out() {
             return true;
         }
         if cautions & PUSHED_BACK == 0 {
@@ -376,6 +388,6 @@ mod tests {
         replica.give_back();
         replica.leave();
         assert_eq!(replica.in_flight(), 1);
-        assert_eq!((replica.attempts(), replica.ended_attempts()), (1, 0));
+        assert_eq!((replica.attempts(), replica.judged_attempts().0), (1, 0));
     }
 }

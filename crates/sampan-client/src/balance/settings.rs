@@ -24,7 +24,8 @@ pub enum Balance {
     RoundRobin,
     /// Any endpoint, by chance.
     Random,
-    /// One endpoint, which each channel draws, and another only when it is lost.
+    /// One endpoint, the first of its resolver that can be connected to, and another only when it
+    /// is lost.
     PickFirst,
     /// Each endpoint in turn, as often as its load reports say that it can.
     WeightedRoundRobin,
@@ -71,7 +72,7 @@ impl Balance {
             Self::LeastRequest => Arc::new(LeastRequest::default()),
             Self::RoundRobin => Arc::new(RoundRobin),
             Self::Random => Arc::new(Random),
-            Self::PickFirst => Arc::new(PickFirst::shuffled()),
+            Self::PickFirst => Arc::new(PickFirst::in_order()),
             Self::PeakEwma => Arc::new(PeakEwma::default()),
             Self::WeightedRoundRobin => Arc::new(WeightedRoundRobin::default()),
             Self::Prequal => Arc::new(Prequal::new(Instant::now().into_std())),

@@ -12,8 +12,8 @@ use std::{
 ///
 /// By priority, others get calls only when none of the preferred is connected and sound (gRFC
 /// A56). By nearness, which is the same host, then the same zone, then the rest, they get a part
-/// before: while `n` of a hundred near endpoints are sound, those get `1.4 × n` of a hundred calls
-/// (Envoy's overprovisioning factor).
+/// before: while `n` of a hundred near endpoints are connected and not ejected, those get `1.4 × n`
+/// of a hundred calls (Envoy's overprovisioning factor).
 #[derive(Clone, Debug)]
 pub struct Tiers {
     by: TierBy,
@@ -57,17 +57,18 @@ impl Tiers {
         Self { by, within }
     }
 
-    /// The part of all calls that a tier can take.
-    fn capacity(&self, members: &[Member], places: &[usize], now: Instant) -> f64 {
-        let is_sound = |place: &&usize| {
+    /// The part of all calls that a tier can take. Who pushes back is for each pick to see: when
+    /// that ends nobody makes another picker.
+    fn capacity(&self, members: &[Member], places: &[usize]) -> f64 {
+        let is_in = |place: &&usize| {
             let member = &members[**place];
-            member.is_ready && member.replica.is_sound(now)
+            member.is_ready && !member.replica.is_out()
         };
-        let sound = places.iter().filter(is_sound).count();
+        let count = places.iter().filter(is_in).count();
         match self.by {
-            TierBy::Priority => f64::from(u8::from(sound > 0)),
+            TierBy::Priority => f64::from(u8::from(count > 0)),
             #[allow(clippy::cast_precision_loss, reason = "a few thousand")]
-            TierBy::Nearness => (OVERPROVISIONING * sound as f64 / places.len() as f64).min(1.0),
+            TierBy::Nearness => (OVERPROVISIONING * count as f64 / places.len() as f64).min(1.0),
         }
     }
 }
@@ -85,7 +86,7 @@ impl Policy for Tiers {
         let mut tiers = Vec::new();
         let mut upto = 0.0;
         for places in groups.into_values() {
-            let capacity = self.capacity(members, &places, now);
+            let capacity = self.capacity(members, &places);
             let of_tier: Vec<_> = places.iter().map(|place| members[*place].clone()).collect();
             if !of_tier.iter().any(|member| member.is_ready) {
                 continue;
@@ -195,6 +196,29 @@ mod tests {
         bench.members[1].is_ready = false;
         let far: f64 = bench.shares(&policy, 20_000)[4..].iter().sum();
         assert!((far - 0.3).abs() < 0.02, "{far}");
+    }
+
+    #[test]
+    fn a_tier_that_pushed_back_when_the_picker_was_made_gets_its_calls_afterwards() {
+        for by in [TierBy::Priority, TierBy::Nearness] {
+            let (mut bench, policy) = bench(by, &[0, 1]);
+            let pause = Duration::from_millis(100);
+            bench.members[0].replica.push_back(bench.now, pause);
+            let picker = policy.picker(&bench.members, bench.now, &mut bench.rng);
+            let call = CallInfo {
+                path: "/a.B/C",
+                headers: &bench.headers,
+                tried: &[],
+            };
+            for (now, expected) in [(bench.now, 1), (bench.now + pause, 0)] {
+                for _ in 0..100 {
+                    match picker.pick(now, &mut bench.rng, &call) {
+                        Pick::Ready(index, _) => assert_eq!(index, expected, "{by:?}"),
+                        other => panic!("{other:?}"),
+                    }
+                }
+            }
+        }
     }
 
     #[test]

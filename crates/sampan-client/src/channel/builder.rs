@@ -33,6 +33,7 @@ pub struct ChannelBuilder {
     balancing: Option<Balancing>,
     calls: CallSettings,
     connect: ConnectSettings,
+    connect_timeout: Option<Duration>,
     tls: Option<ClientTls>,
     authority: Option<String>,
     user_agent: Option<String>,
@@ -54,6 +55,7 @@ impl ChannelBuilder {
             balancing: None,
             calls: CallSettings::default(),
             connect: ConnectSettings::default(),
+            connect_timeout: None,
             tls: None,
             authority: None,
             user_agent: None,
@@ -91,9 +93,10 @@ impl ChannelBuilder {
         self
     }
 
-    /// Bounds each try to connect to one endpoint. Default 5 s.
+    /// Bounds each try to connect to one endpoint. Default 5 s for endpoints on this host, in the
+    /// cluster or at private addresses, 20 s for others.
     pub const fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect.connect_timeout = timeout;
+        self.connect_timeout = Some(timeout);
         self
     }
 
@@ -117,10 +120,12 @@ impl ChannelBuilder {
 
     /// Fails calls at once with UNAVAILABLE while so many are under way, or wait for an endpoint.
     /// While there are so many connections no endpoint gets more than its first. Default: no
-    /// limit, but ten connections to an endpoint. Source: gRFC A32.
+    /// limit of calls, ten connections to an endpoint, and one for each MiB of the container's
+    /// memory, at most 10,000, to all; of more endpoints than that the channel uses some. Source:
+    /// gRFC A32, A68.
     pub const fn circuit_breaker(mut self, limits: CircuitLimits) -> Self {
         self.calls.gate.circuit = Some(limits);
-        self.pool.max_connections = Some(limits.connections);
+        self.pool.max_connections = limits.connections;
         self
     }
 
@@ -457,6 +462,7 @@ impl ChannelBuilder {
             tls: self.tls,
             user_agent: self.user_agent.as_deref(),
             connect: self.connect,
+            connect_timeout: self.connect_timeout,
             connector: self.connector,
             local: self.local,
             is_in_cluster: target.places().iter().any(Place::is_in_cluster),
@@ -494,6 +500,7 @@ impl ChannelBuilder {
         let source = Source::constant(resolvers?);
         let mut calls = self.calls;
         calls.authority = Some(authority_name);
+        calls.canonical = Some(target.canonical());
         if let Some(source) = &self.service_config {
             calls.service_config = source.read()?;
         }

@@ -34,6 +34,7 @@ pub struct Endpoint {
     user_agent: Option<String>,
     tls: Option<ClientTls>,
     connect: ConnectSettings,
+    connect_timeout: Option<Duration>,
     pub(super) calls: CallSettings,
 }
 
@@ -120,9 +121,10 @@ impl Endpoint {
         self
     }
 
-    /// Bounds each try to connect. Default 5 s.
+    /// Bounds each try to connect. Default 5 s for endpoints on this host or at private addresses,
+    /// 20 s for others.
     pub const fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect.connect_timeout = timeout;
+        self.connect_timeout = Some(timeout);
         self
     }
 
@@ -284,11 +286,15 @@ impl Endpoint {
     }
 
     fn channel(&self, resolver: Resolver) -> Channel {
+        let mut calls = self.calls.clone();
+        if self.socket.is_none() && self.uri.scheme().is_none() {
+            calls.canonical = Some(format!("dns:///{}", self.uri));
+        }
         Channel::new(
             self.name(),
             Source::constant(vec![resolver]),
             Balancing::default(),
-            self.calls.clone(),
+            calls,
             PoolSettings::default(),
         )
     }
@@ -343,6 +349,7 @@ impl Endpoint {
             tls: self.tls.clone(),
             user_agent: self.user_agent.as_deref(),
             connect: self.connect.clone(),
+            connect_timeout: self.connect_timeout,
             connector,
             local: Default::default(),
             is_in_cluster: false,
@@ -416,6 +423,7 @@ impl Route {
                 HeaderValue::from_static("sampan"),
             ),
             connect: ConnectSettings::default(),
+            connect_timeout: None,
             connector: Connector::Broken(error),
             local: None,
             tunnel: None,
@@ -449,6 +457,7 @@ impl From<Uri> for Endpoint {
             user_agent: None,
             tls: None,
             connect: ConnectSettings::default(),
+            connect_timeout: None,
             calls: CallSettings::default(),
         }
     }

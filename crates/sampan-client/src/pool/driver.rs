@@ -20,6 +20,8 @@ const POLL: Duration = Duration::from_secs(5);
 const POLL_JITTER: f64 = 0.1;
 /// Between two lookups when connections are lost.
 const FLOOR: Duration = Duration::from_secs(1);
+/// However long an answer is said to hold.
+const LONGEST: Duration = Duration::from_secs(86_400);
 /// Between lookups that fail, while there are endpoints from before.
 const AFTER_FAILURES: BackoffPolicy = BackoffPolicy {
     initial: FLOOR,
@@ -53,6 +55,9 @@ impl Driver {
     }
 
     pub(super) async fn run(mut self) {
+        if let Some(at) = self.source.not_before.take() {
+            sleep_until(at).await;
+        }
         loop {
             let pause = self.resolve().await;
             if !self.wait(pause).await {
@@ -78,7 +83,7 @@ impl Driver {
         let now = Instant::now();
         let pause = if resolution.failure.is_none() {
             self.failures.reset();
-            jittered(resolution.valid_for.unwrap_or(POLL).max(FLOOR))
+            jittered(resolution.valid_for.unwrap_or(POLL).clamp(FLOOR, LONGEST))
         } else if resolution.found.is_empty() || resolution.is_partial {
             // Somebody may wait for it.
             FLOOR
@@ -201,7 +206,11 @@ impl Driver {
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        let source = mem::replace(&mut self.source, Source::constant(Vec::new()));
+        let mut source = mem::replace(&mut self.source, Source::constant(Vec::new()));
+        // The next driver would come to the same end, and calls that wait start it at once.
+        if std::thread::panicking() {
+            source.not_before = Some(Instant::now() + FLOOR);
+        }
         self.pool.driver_ended(source);
     }
 }

@@ -4,17 +4,20 @@ use super::{PoolSettings, member::Member, shard::Shard};
 use crate::{
     ConnectivityState, EndpointSnapshot, Error,
     backoff::BackoffPolicy,
-    balance::{self, Keeper},
+    balance::{self, Connects, Keeper, Subset},
     endpoint::{Endpoint, Live},
     resolve::ResolveError,
-    site::Found,
+    site::{Found, Site},
 };
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 use tokio::time::Instant;
 
 #[derive(Debug, Default)]
 pub(super) struct Endpoints {
-    /// Sorted by address.
+    /// In the order of the latest answer that counts.
     list: Vec<Arc<Endpoint>>,
     /// Why the places could not be resolved, while no endpoint is known.
     unresolved: Option<Error>,
@@ -32,28 +35,33 @@ impl Endpoints {
         now: Instant,
     ) -> Option<String> {
         self.unresolved = None;
-        let mut found = some_of(found, keeper);
-        let before = self.list.len();
-        self.list.retain(|one| {
-            let still = found.iter().position(|found| found.site == one.site);
-            if let Some(still) = still {
-                one.learn(found.swap_remove(still));
+        let found = some_of(found, &keeper.subset(settings.max_endpoints));
+        let key = |site: &Site| (site.address.clone(), Arc::as_ptr(&site.route));
+        let known = self.list.drain(..).map(|one| (key(&one.site), one));
+        let mut known: HashMap<_, _> = known.collect();
+        let joins_others = found.iter().any(|one| known.contains_key(&key(&one.site)));
+        let mut come = 0;
+        for found in found {
+            if let Some(one) = known.remove(&key(&found.site)) {
+                one.learn(found);
+                self.list.push(one);
+            } else if !found.is_gone {
+                // Whoever has no address any more is not begun with.
+                come += 1;
+                let replica = keeper.replica(now.into_std());
+                let zone = settings.zone.clone();
+                let new = Endpoint::new(found, replica, zone, joins_others, now);
+                self.list.push(Arc::new(new));
             }
-            still.is_some()
-        });
-        let (gone, come) = (before - self.list.len(), found.len());
-        let joins_others = !self.list.is_empty();
-        // Whoever has no address any more is not begun with.
-        let new = found.into_iter().filter(|found| !found.is_gone);
-        let new = new.map(|found| {
-            let replica = keeper.replica(now.into_std());
-            let zone = settings.zone.clone();
-            Arc::new(Endpoint::new(found, replica, zone, joins_others, now))
-        });
-        self.list.extend(new);
-        self.list
-            .sort_by(|a, b| a.site.address.cmp(&b.site.address));
+        }
+        let gone = known.len();
         let is_other = gone > 0 || come > 0;
+        // Policies that spread calls do not begin anew because a name server shuffled its answer.
+        if is_other || keeper.connects() != Connects::All {
+            let places = self.list.iter().enumerate();
+            places.for_each(|(place, one)| one.set_place(place));
+        }
+        self.list.sort_by_key(|one| one.place());
         let count = self.list.len();
         is_other.then(|| format!("{count} endpoints: {come} came, {gone} went"))
     }
@@ -162,6 +170,7 @@ impl Endpoints {
         self.list.iter().map(subchannel).collect()
     }
 
+    /// In the order of their addresses.
     pub(super) fn snapshots(&self, shards: &[Shard], now: Instant) -> Vec<EndpointSnapshot> {
         let state = |endpoint| {
             shards
@@ -172,18 +181,19 @@ impl Endpoints {
                 .max_by_key(|state| state.rank())
                 .unwrap_or(ConnectivityState::Idle)
         };
-        self.list
-            .iter()
+        let mut list: Vec<_> = self.list.iter().collect();
+        list.sort_by(|a, b| a.site.address.cmp(&b.site.address));
+        list.into_iter()
             .map(|endpoint| endpoint.snapshot(state(endpoint), now))
             .collect()
     }
 }
 
 /// Those that this channel uses.
-fn some_of(found: Vec<Found>, keeper: &Keeper) -> Vec<Found> {
-    let Some(subset) = keeper.subset() else {
+fn some_of(found: Vec<Found>, subset: &Subset) -> Vec<Found> {
+    if found.len() <= subset.size {
         return found;
-    };
+    }
     let addresses = found.iter().map(|found| found.site.address.to_string());
     let addresses: Vec<_> = addresses.collect();
     let chosen = subset.choose(addresses.iter().map(String::as_str));
@@ -192,4 +202,81 @@ fn some_of(found: Vec<Found>, keeper: &Keeper) -> Vec<Found> {
         .filter(|(place, _)| chosen.binary_search(place).is_ok())
         .map(|(_, found)| found)
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Balance,
+        balance::Balancing,
+        resolve::ResolvedAddress,
+        site::{Connector, Route},
+    };
+    use sampan_transport::{ConnectSettings, RouteHead};
+    use std::sync::LazyLock;
+
+    fn found(ports: impl IntoIterator<Item = u16>) -> Vec<Found> {
+        static ROUTE: LazyLock<Arc<Route>> = LazyLock::new(|| {
+            Arc::new(Route {
+                head: RouteHead::new(
+                    http::uri::Scheme::HTTP,
+                    http::HeaderValue::from_static("a:1"),
+                    http::HeaderValue::from_static("test"),
+                ),
+                connect: ConnectSettings::default(),
+                connect_timeout: None,
+                connector: Connector::Sockets,
+                local: None,
+                tunnel: None,
+                is_in_cluster: false,
+            })
+        });
+        let found = ports.into_iter().map(|port| {
+            let (address, traits) = ResolvedAddress::new(([10, 0, 0, 1], port)).into_parts();
+            let route = Arc::clone(&ROUTE);
+            Found {
+                site: Site { address, route },
+                traits,
+                is_gone: false,
+            }
+        });
+        found.collect()
+    }
+
+    #[tokio::test]
+    async fn of_more_endpoints_than_a_channel_may_have_it_uses_the_same_ones_in_any_order() {
+        let keeper = Keeper::new(Balancing::default(), None);
+        let settings = PoolSettings {
+            max_endpoints: 3,
+            ..PoolSettings::default()
+        };
+        let mut endpoints = Endpoints::default();
+        let mut count = |ports: Vec<u16>| {
+            let change = endpoints.replace(found(ports), &keeper, &settings, Instant::now());
+            (endpoints.list().len(), change.is_some())
+        };
+        assert_eq!(count((1..=3).collect()), (3, true));
+        assert_eq!(count((1..=20).collect()).0, 3);
+        assert_eq!(count((1..=20).rev().collect()), (3, false));
+    }
+
+    #[tokio::test]
+    async fn a_shuffled_answer_is_followed_only_where_one_endpoint_is_connected() {
+        let answers: [&[u16]; 3] = [&[3, 1, 2], &[2, 3, 1], &[4, 2, 3]];
+        for (balance, orders) in [
+            (Balance::PickFirst, answers),
+            (Balance::RoundRobin, [answers[0], answers[0], answers[2]]),
+        ] {
+            let keeper = Keeper::new(Balancing::by(balance), None);
+            let mut endpoints = Endpoints::default();
+            for (answer, order) in answers.into_iter().zip(orders) {
+                let settings = PoolSettings::default();
+                endpoints.replace(found(answer.to_vec()), &keeper, &settings, Instant::now());
+                let labels: Vec<_> = endpoints.list().iter().map(|one| one.label()).collect();
+                let expected = order.iter().map(|port| format!("10.0.0.1:{port}"));
+                assert_eq!(labels, expected.collect::<Vec<_>>());
+            }
+        }
+    }
 }

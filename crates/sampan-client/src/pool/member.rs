@@ -213,7 +213,7 @@ impl Upkeep {
         };
         let mut health = watch(&first.connection);
         let is_well = health.is_none();
-        let Some(more) = self.show(first.connection, &mut open, |member| {
+        let Some(more) = self.show(first, &mut open, |member| {
             member.is_well = is_well;
             if is_well {
                 member.failure = None;
@@ -256,7 +256,7 @@ impl Upkeep {
                     connecting = None;
                     forget(&more);
                     match result {
-                        Ok(opened) => drop(self.show(opened.connection, &mut open, |_| ())),
+                        Ok(opened) => drop(self.show(opened, &mut open, |_| ())),
                         Err(error) => drop(self.failed(error)),
                     }
                 }
@@ -277,7 +277,11 @@ impl Upkeep {
                         self.endpoint.reached(true);
                         health = watch(&connection);
                         // Those by TCP finish their calls.
-                        self.show(connection, &mut open, |member| {
+                        let opened = Opened {
+                            connection,
+                            is_local,
+                        };
+                        self.show(opened, &mut open, |member| {
                             let kept = member.lives.len() - 1;
                             member.lives.drain(..kept);
                         });
@@ -301,13 +305,13 @@ impl Upkeep {
 
     fn show<R>(
         &self,
-        connection: Connection,
+        opened: Opened,
         open: &mut FuturesUnordered<Closing>,
         change: impl FnOnce(&mut Member) -> R,
     ) -> Option<R> {
-        let closed = connection.closed();
+        let closed = opened.connection.closed();
         let timers = Arc::clone(&self.local.timers);
-        let live = Arc::new(Live::new(Arc::clone(&self.endpoint), connection, timers));
+        let live = Arc::new(Live::new(Arc::clone(&self.endpoint), opened, timers));
         let shown = Arc::clone(&live);
         let result = self.update(|member| {
             member.lives.push(shown);

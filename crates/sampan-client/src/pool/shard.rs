@@ -109,8 +109,7 @@ impl Shard {
                 self.members.push(member);
             }
         }
-        self.members
-            .sort_by(|a, b| a.endpoint.site.address.cmp(&b.endpoint.site.address));
+        self.members.sort_by_key(|member| member.endpoint.place());
     }
 
     /// Has one endpoint connected, and no more.

@@ -11,12 +11,15 @@ use futures_util::{
 };
 use sampan_wire::service_config::ServiceConfig;
 use std::{fmt, pin::Pin, sync::Arc, time::Duration};
+use tokio::time::Instant;
 
 /// The places of a channel.
 pub(crate) struct Source {
     places: Vec<Place>,
     /// None: they stay.
     changes: Option<Pin<Box<dyn Stream<Item = PlaceChange> + Send>>>,
+    /// A resolver panicked: nobody is asked before this.
+    pub(super) not_before: Option<Instant>,
 }
 
 /// A place comes or goes.
@@ -62,6 +65,7 @@ impl Source {
                 .map(|(resolver, key)| Place::new(key, resolver))
                 .collect(),
             changes: None,
+            not_before: None,
         }
     }
 
@@ -70,6 +74,7 @@ impl Source {
         Self {
             places: Vec::new(),
             changes: Some(Box::pin(changes)),
+            not_before: None,
         }
     }
 

@@ -10,8 +10,8 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 pub struct Resolved {
     /// Each address once; of several the first counts.
     pub addresses: Vec<ResolvedAddress>,
-    /// How long nobody needs to ask again, give or take a tenth; never less than 1 s. Default:
-    /// 5 s.
+    /// How long nobody needs to ask again, give or take a tenth; from 1 s to a day.
+    /// Default: 5 s.
     pub valid_for: Option<Duration>,
     /// What the service's owner says of calls, over what the channel's builder was given as its
     /// service config. Default: nothing.

@@ -5,7 +5,7 @@ use sampan_client::{
     Channel, ChannelBuilder,
     compression::{Compression, Encoding},
 };
-use sampan_transport::Address;
+use sampan_transport::{Address, LocalDir};
 use sampan_wire::policy::{CallPolicy, CompressionPolicy, Method, MethodKind, MethodPolicy};
 use tokio::net::TcpStream;
 use tonic::Request;
@@ -52,7 +52,11 @@ async fn ask(
 }
 
 fn serve() -> TestServer {
-    TestServer::start(handler(|request| {
+    TestServer::start(echo_encodings())
+}
+
+fn echo_encodings() -> Handler {
+    handler(|request| {
         let told = |name| {
             let value = request.headers().get(name);
             value
@@ -62,7 +66,7 @@ fn serve() -> TestServer {
         let encoding = told("grpc-encoding");
         let takes = told("grpc-accept-encoding").contains("gzip");
         async move { respond([message(&format!("{encoding} {takes}")), trailers(0)]) }
-    }))
+    })
 }
 
 #[tokio::test]
@@ -95,6 +99,21 @@ async fn a_method_is_compressed_as_its_proto_says_unless_the_channel_or_the_call
         let found = sent(&server, &BY_GZIP, of_channel, own, 4096).await;
         assert_eq!(found, "gzip true");
     }
+}
+
+#[tokio::test]
+async fn nothing_is_compressed_over_a_socket_of_the_same_host_whatever_the_address() {
+    let dir = tempfile::tempdir().unwrap();
+    let local = LocalDir::new(dir.path());
+    let socket = local.socket(&local.name("192.0.2.7:50051".parse().unwrap()));
+    let server = TestServer::start_at(&Address::Unix(socket), echo_encodings());
+    let channel = Channel::configure("ipv4:192.0.2.7:50051")
+        .local_dir(dir.path())
+        .local_trust(true)
+        .build()
+        .unwrap();
+    assert_eq!(ask(&channel, &BY_GZIP, None, 4096).await, "- false");
+    assert_eq!(server.calls(), 1);
 }
 
 #[tokio::test]

@@ -374,6 +374,14 @@ async fn a_name_server_that_falls_silent_takes_nothing_away() {
 }
 
 #[tokio::test]
+async fn pick_first_takes_the_first_of_a_name_server_s_answer() {
+    let (_a, _b, port) = two_servers();
+    let names = NameServer::start(Says::addresses(&[B, A])).await;
+    let channel = Channel::configure(names.target(port)).balance(Balance::PickFirst);
+    assert_eq!(say(&channel.build().unwrap(), "").await.unwrap(), "b");
+}
+
+#[tokio::test]
 async fn services_are_found_with_their_ports_priorities_and_weights() {
     let [a, b, c] = [named("a"), named("b"), named("c")].map(TestServer::start);
     let port = |server: &TestServer| -> u16 {

@@ -9,7 +9,10 @@ use sampan_client::{
 use std::{
     collections::HashMap,
     pin::Pin,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
     time::Duration,
 };
 use tokio::sync::watch;
@@ -126,6 +129,28 @@ async fn priorities_and_zones_of_a_resolver_are_looked_at() {
 }
 
 #[tokio::test]
+async fn pick_first_takes_the_first_of_its_target_or_resolver_and_snapshots_go_by_address() {
+    let mut servers = ["a", "b"].map(|name| (TestServer::start(named(name)), name));
+    servers.sort_by(|(a, _), (b, _)| b.address.cmp(&a.address));
+    let [(high, name), (low, _)] = &servers;
+    let both = format!("{},{}", high.target(), low.target());
+    let dial = |target| {
+        let builder = Channel::configure(target).balance(Balance::PickFirst);
+        builder.build().unwrap()
+    };
+    let (by_resolver, _tell) = told(vec![at(high), at(low)], Balance::PickFirst, None);
+    for channel in [
+        dial(format!("ipv4:{both}")),
+        dial(format!("static:{both}")),
+        by_resolver,
+    ] {
+        assert_eq!(shares(&channel, 5).await[*name], 5);
+        let addresses = channel.endpoints().into_iter().map(|one| one.address);
+        assert!(addresses.eq([low.target(), high.target()]));
+    }
+}
+
+#[tokio::test]
 async fn a_name_that_is_gone_keeps_what_is_ready_until_it_fails() {
     let [a, b] = [named("a"), named("b")].map(TestServer::start);
     let (channel, tell) = told(vec![at(&a), at(&b)], Balance::RoundRobin, None);
@@ -170,4 +195,47 @@ async fn a_scheme_can_be_registered_for_all_channels_and_a_wrong_one_is_told() {
         error.to_string().contains("its table is missing"),
         "{error}"
     );
+}
+
+/// Counts how often it is asked.
+#[derive(Debug)]
+struct Asked {
+    count: Arc<AtomicUsize>,
+    /// Panics without one.
+    answer: Option<Resolved>,
+}
+
+impl Resolve for Asked {
+    fn resolve(&self, _: Why) -> Resolving<'_> {
+        self.count.fetch_add(1, SeqCst);
+        let answer = self.answer.clone();
+        Box::pin(async { Ok(answer.expect("an answer")) })
+    }
+}
+
+fn asked(answer: Option<Resolved>) -> (Channel, Arc<AtomicUsize>) {
+    let count = Arc::<AtomicUsize>::default();
+    let counted = Arc::clone(&count);
+    let make = move |_: &TargetName| {
+        let (count, answer) = (Arc::clone(&counted), answer.clone());
+        Ok(Arc::new(Asked { count, answer }) as Arc<dyn Resolve>)
+    };
+    let builder = Channel::configure("asked:any").resolver("asked", make);
+    (builder.build().unwrap(), count)
+}
+
+#[tokio::test]
+async fn an_answer_may_hold_for_ever() {
+    let server = TestServer::start(named("a"));
+    let (channel, count) = asked(Some(Resolved::new([at(&server)]).valid_for(Duration::MAX)));
+    assert_eq!(shares(&channel, 20).await["a"], 20);
+    assert_eq!(count.load(SeqCst), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resolver_that_panics_is_asked_once_a_second() {
+    let (channel, count) = asked(None);
+    let waiting = tokio::time::timeout(Duration::from_millis(2500), channel.connect());
+    waiting.await.unwrap_err();
+    assert_eq!(count.load(SeqCst), 3);
 }

@@ -123,3 +123,29 @@ async fn a_call_of_a_server_has_a_span_that_its_handler_and_its_stream_run_in() 
     assert!(spans[3].entered > 1, "{spans:?}");
     assert_eq!(spans.len(), 4);
 }
+
+#[tokio::test]
+async fn a_method_that_the_server_does_not_have_is_other_and_what_was_asked_for_beside_it() {
+    let (echo, _events) = Echo::new();
+    let server = Server::new()
+        .listen(any_port())
+        .workers(1)
+        .add_service(echo);
+    let server = Running::start(server.bind().await.unwrap());
+    let client = Client::connect(&server.address).await;
+    let keeper = Keeper::default();
+    let subscribed = tracing::subscriber::set_default(keeper.clone());
+    client.call("/test.Echo/MadeUp", "").await.unwrap_err();
+    client.unary("hi").await.unwrap();
+    drop(subscribed);
+    let spans = keeper.spans();
+    let told = |place: usize, field: &str| spans[place].fields.get(field).map(String::as_str);
+    for (place, name, original) in [
+        (0, "_OTHER", Some("test.Echo/MadeUp")),
+        (1, "test.Echo/Unary", None),
+    ] {
+        assert_eq!(told(place, "otel.name"), Some(name));
+        assert_eq!(told(place, "rpc.method"), Some(name));
+        assert_eq!(told(place, "rpc.method_original"), original);
+    }
+}

@@ -188,7 +188,7 @@ pub struct Prequal {
     pub hot_quantile: f64,
     /// After so long what an endpoint said is forgotten. Default 1 s.
     pub max_age: Duration,
-    /// How many reports are kept, at least 1. Default 16.
+    /// How many reports are compared, 2 to 16. Default 16.
     pub pool_size: u32,
 }
 
@@ -211,7 +211,7 @@ pub struct Locality {
 /// Source: Envoy, "slow start mode".
 #[derive(Clone, Debug, PartialEq)]
 pub struct SlowStart {
-    /// Until an endpoint has its full share. Default 30 s.
+    /// Until an endpoint has its full share. Default 10 s.
     pub window: Duration,
     /// The share it begins with, 1 to 100. Default 10.
     pub min_weight_percent: u32,

@@ -71,16 +71,22 @@ fn failures_in_a_row_take_one_out_until_its_time_is_over_and_longer_each_time() 
 }
 
 #[test]
-fn two_failures_that_were_waited_for_take_one_out() {
-    let ring = Ring::new(3, OutlierSettings::default());
-    for (replica, waited) in [(0, 499), (1, 500)] {
-        let now = ring.bench.now + Duration::from_millis(waited);
-        let outcome = Outcome::new(ring.bench.now, Duration::ZERO, Verdict::Failed);
-        for _ in 0..2 {
-            ring.bench.members[replica].replica.learn(now, &outcome);
+fn two_failures_that_were_waited_for_take_one_out_unless_the_number_is_set() {
+    for (most, failures, out) in [(5, 2, &[1][..]), (7, 3, &[])] {
+        let settings = OutlierSettings {
+            consecutive_failures: Some(most),
+            ..OutlierSettings::default()
+        };
+        let ring = Ring::new(3, settings);
+        for (replica, waited) in [(0, 499), (1, 500)] {
+            let now = ring.bench.now + Duration::from_millis(waited);
+            let outcome = Outcome::new(ring.bench.now, Duration::ZERO, Verdict::Failed);
+            for _ in 0..failures {
+                ring.bench.members[replica].replica.learn(now, &outcome);
+            }
         }
+        assert_eq!(ring.out(), out);
     }
-    assert_eq!(ring.out(), [1]);
 }
 
 #[test]
@@ -163,6 +169,24 @@ fn a_success_rate_far_below_the_others_takes_one_out() {
     calls(&ring, 2, 100);
     ring.tick(30);
     assert_eq!(ring.out(), [4]);
+}
+
+#[test]
+fn calls_that_are_shed_with_pushback_count_for_no_rate() {
+    let mut ring = Ring::new(6, OutlierSettings::default());
+    for index in 0..6 {
+        ring.answer(index, Verdict::Served, 100);
+    }
+    let shedding = Arc::clone(&ring.bench.members[4].replica);
+    for _ in 0..100 {
+        shedding.begin();
+        let mut outcome = Outcome::new(ring.bench.now, Duration::ZERO, Verdict::Failed);
+        outcome.pushback = Some(Duration::from_millis(1));
+        shedding.learn(ring.bench.now, &outcome);
+        shedding.leave();
+    }
+    assert!(!ring.tick(10));
+    assert_eq!(shedding.failed_attempts(), 100);
 }
 
 #[test]

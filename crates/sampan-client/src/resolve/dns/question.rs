@@ -7,6 +7,7 @@ mod asked;
 use crate::{error::BoxError, resolve::ResolveError};
 use sampan_wire::service_config::ServiceConfig;
 use std::{
+    collections::HashSet,
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -38,9 +39,9 @@ pub(crate) enum Kind {
 }
 
 /// What is known of a name.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Answer {
-    /// Sorted.
+    /// Each once, in the order in which they came; those of lower priorities first.
     pub(super) hosts: Vec<Host>,
     pub(super) service_config: Option<Arc<ServiceConfig>>,
 }
@@ -101,15 +102,43 @@ impl Answer {
             priority: 0,
             weight: 1,
         };
-        Self::sorted(addresses.into_iter().map(host).collect())
+        Self::new(addresses.into_iter().map(host).collect())
     }
 
-    fn sorted(mut hosts: Vec<Host>) -> Self {
-        hosts.sort_unstable();
-        hosts.dedup_by(|a, b| (a.ip, a.port) == (b.ip, b.port));
+    fn new(mut hosts: Vec<Host>) -> Self {
+        hosts.sort_by_key(|host| host.priority);
+        let mut seen = HashSet::new();
+        hosts.retain(|host| seen.insert((host.ip, host.port)));
         Self {
             hosts,
             service_config: None,
         }
+    }
+}
+
+impl PartialEq for Answer {
+    /// Name servers shuffle: another order says nothing new.
+    fn eq(&self, other: &Self) -> bool {
+        let sorted = |answer: &Self| {
+            let mut hosts = answer.hosts.clone();
+            hosts.sort_unstable();
+            hosts
+        };
+        self.service_config == other.service_config && sorted(self) == sorted(other)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_keeps_its_order_and_another_order_is_nothing_new() {
+        let [a, b] = [1, 2].map(|last| IpAddr::from([10, 0, 0, last]));
+        let answer = Answer::of([b, a, b]);
+        let ips: Vec<_> = answer.hosts.iter().map(|host| host.ip).collect();
+        assert_eq!(ips, [b, a]);
+        assert_eq!(answer, Answer::of([a, b]));
+        assert_ne!(answer, Answer::of([a]));
     }
 }

@@ -331,7 +331,7 @@ fn prequal(node: &Node<'_>) -> Result<Prequal> {
             .optional("maxAge", Node::positive_duration)?
             .unwrap_or(default.max_age),
         pool_size: fields
-            .optional("poolSize", |node| node.unsigned(1..=1000))?
+            .optional("poolSize", |node| node.unsigned(2..=16))?
             .unwrap_or(default.pool_size),
     })
 }
@@ -356,7 +356,7 @@ fn slow_start(node: &Node<'_>, depth: usize) -> Result<SlowStart> {
     let least = fields.optional("minWeightPercent", |node| node.unsigned(1..=100))?;
     let aggression = fields.optional("aggression", Node::positive_number)?;
     Ok(SlowStart {
-        window: window.unwrap_or(Duration::from_secs(30)),
+        window: window.unwrap_or(Duration::from_secs(10)),
         min_weight_percent: least.unwrap_or(10),
         aggression: aggression.unwrap_or(1.0),
         child: child(&fields, depth)?,

@@ -125,6 +125,8 @@ fn balancers_have_their_fields_defaults_and_limits() {
             ".subsetSize",
         ),
         ("sampan.prequal", r#""hotQuantile": 1.1"#, ".hotQuantile"),
+        ("sampan.prequal", r#""poolSize": 1"#, ".poolSize"),
+        ("sampan.prequal", r#""poolSize": 17"#, ".poolSize"),
         ("sampan.locality", "", ".childPolicy"),
     ] {
         let error = balance(&format!(r#"{{"{name}": {{{fields}}}}}"#)).unwrap_err();

@@ -159,7 +159,7 @@ impl Asking {
                 },
             }));
         }
-        Ok(Answer::sorted(hosts))
+        Ok(Answer::new(hosts))
     }
 
     /// That of the name's TXT record; the one so far where nobody can say, or it is wrong.
