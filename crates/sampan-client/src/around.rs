@@ -81,7 +81,7 @@ pub(crate) async fn answered(
     tokio::select! {
         biased;
         outcome = going => outcome,
-        () = inbound::left(inbound.as_ref()) => Err(inbound::gone()),
+        () = inbound::left(inbound.as_ref()) => Err(inbound::gone(&path, started)),
         limit = Deadline::over(until) => {
             let mut progress = Progress::new(started);
             progress.phase = Phase::Around;

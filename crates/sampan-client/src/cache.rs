@@ -170,7 +170,9 @@ impl Asked {
             let end = match self.wait(fetch).await {
                 Waited::Ended(end) => end,
                 Waited::Late(status) => Err(status),
-                Waited::Alone => return Err(inbound::gone()),
+                Waited::Alone => {
+                    return Err(inbound::gone(&self.call.path, self.begun.times.started));
+                }
             };
             let is_late = self.is_late();
             let code = end.as_ref().map_or_else(Status::code, |entry| entry.code());

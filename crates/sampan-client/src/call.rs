@@ -15,7 +15,7 @@ use sampan_middleware::{
 };
 use sampan_transport::{CallHead, RouteHead};
 use sampan_wire::policy::{
-    CallFacts, EffectivePolicy, MaxDecodingMessageSize, Method, MethodKind, Origin,
+    CallFacts, CallPolicy, EffectivePolicy, MaxDecodingMessageSize, Method, MethodKind, Origin,
 };
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::time::Instant;
@@ -43,6 +43,8 @@ pub(crate) struct Call {
 
 #[derive(Clone, Default)]
 struct Extras {
+    /// What its caller says of it, where that has to be merged again.
+    own: Option<CallPolicy>,
     compression: Option<CallCompression>,
     credentials: Option<CredentialsOfCall>,
 }
@@ -182,6 +184,16 @@ impl Call {
             self.max_message_bytes = self.max_message_bytes.min(longest(limit));
         }
         self.policy = Some(policy);
+    }
+
+    /// What its caller says of it holds beside what becomes known until it begins.
+    pub(crate) fn keep(&mut self, own: &CallPolicy) {
+        self.extras.get_or_insert_default().own = Some(*own);
+    }
+
+    /// What its caller said of it, where it was [kept](Self::keep).
+    pub(crate) fn take_own(&mut self) -> Option<CallPolicy> {
+        self.extras.as_mut()?.own.take()
     }
 
     /// Whether its method's author said how its messages are compressed.

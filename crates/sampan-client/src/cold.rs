@@ -74,7 +74,9 @@ pub(crate) async fn go_on(
         // An answer that is there is not thrown away.
         biased;
         result = answered(&mut share, &mut call, &times, standing, &mut progress) => result,
-        () = inbound::left(inbound.as_ref()) => Err(Failure::from(inbound::gone())),
+        () = inbound::left(inbound.as_ref()) => {
+            Err(Failure::fault(Code::Cancelled, inbound::GONE))
+        }
         limit = Deadline::over(times.until_head) => {
             let exceeded = progress.exceeded(limit);
             Err(match progress.phase {
@@ -86,6 +88,7 @@ pub(crate) async fn go_on(
     match result {
         Ok(settled) => {
             let attempts = progress.attempts;
+            let inbound = inbound.map(|inbound| (inbound, call.path.clone()));
             let response = match settled {
                 Settled::Answered(answered) => {
                     deliver(answered, share, call, times, None, attempts)
@@ -94,7 +97,9 @@ pub(crate) async fn go_on(
             };
             Ok(match inbound {
                 None => response,
-                Some(inbound) => response.map(|body| inbound::watch(body, &inbound)),
+                Some((inbound, path)) => {
+                    response.map(|body| inbound::watch(body, &inbound, path, times.started))
+                }
             })
         }
         Err(failure) => {
@@ -113,7 +118,9 @@ async fn answered(
 ) -> Result<Settled, Failure> {
     let (mut outgoing, mut stream, mut attempted) = match standing {
         Standing::Attempted(outgoing, attempted) => {
-            progress.sent_to(attempted.endpoint());
+            if let Some(endpoint) = attempted.endpoint() {
+                progress.sent_to(endpoint);
+            }
             (outgoing, None, Some(attempted))
         }
         Standing::Endpoint(outgoing, stream) => (outgoing, stream, None),
@@ -136,7 +143,7 @@ async fn answered(
         share.repeat(|repeats| repeats.hedges = hedges);
         return result;
     }
-    let mut again = outgoing.can_be_sent_again().then(|| Again::new(call));
+    let mut again = Again::new(call);
     let mut previous = 0;
     let mut tried = Vec::new();
     loop {
@@ -156,12 +163,15 @@ async fn answered(
                 .await?
             }
         };
-        let Some(again) = &mut again else {
+        if let Attempted::Nowhere(_) = just {
+            progress.went_nowhere(previous);
+        }
+        if !outgoing.can_be_sent_again() {
             return just.settle(progress);
-        };
+        }
         let next = again.judge(&just, share.stack(), Instant::now(), &mut Dice);
-        if !matches!(just, Attempted::Unsent(..)) {
-            tried.push(Arc::clone(&just.endpoint().replica));
+        if let (false, Some(endpoint)) = (matches!(just, Attempted::Unsent(..)), just.endpoint()) {
+            tried.push(Arc::clone(&endpoint.replica));
         }
         if next != Next::Stop {
             // Before it waits: the attempt that failed must read no more of a stream.
@@ -178,13 +188,14 @@ async fn answered(
             }
             Next::After(wait) => {
                 let began = Instant::now();
-                let at = began + wait;
                 // Nobody would be there for the answer.
-                if times.whole.is_some_and(|deadline| at >= deadline.at) {
+                let is_in_time = |at: &Instant| times.whole.is_none_or(|end| *at < end.at);
+                let Some(at) = began.checked_add(wait).filter(is_in_time) else {
                     return just.settle(progress);
-                }
+                };
                 just.discard();
                 previous += 1;
+                progress.attempts = previous;
                 share.stack().counters.retries.fetch_add(1, Relaxed);
                 progress.phase = Phase::Retry;
                 sleep_until(at).await;
@@ -234,7 +245,11 @@ async fn attempt(
 ) -> Result<Attempted, Failure> {
     progress.phase = Phase::Around;
     let call = around::attempted(share.stack(), call, previous).await?;
-    let proof = prove(share.stack(), &call, progress).await?;
+    let began = Instant::now();
+    let proof = match prove(share.stack(), &call, progress).await {
+        Ok(proof) => proof,
+        Err(failure) => return Ok(Attempted::Nowhere(failure)),
+    };
     progress.phase = Phase::Endpoint;
     if let Some(layers) = share.stack().attempt_layers() {
         let layered = Layered {
@@ -247,7 +262,7 @@ async fn attempt(
         };
         let call = call.into_owned();
         let attempted = layered.send(call, proof, stream, progress).await?;
-        if !matches!(attempted, Attempted::Unsent(..)) {
+        if !matches!(attempted, Attempted::Unsent(..) | Attempted::Nowhere(_)) {
             outgoing.left();
         }
         return Ok(attempted);
@@ -269,9 +284,13 @@ async fn attempt(
         .transpose()?;
     let pool = &share.stack().pool;
     let for_ready = call.waits_for_ready();
-    let (sent, ticket) = pool
+    let taken = pool
         .offer_until_taken(&call.info(tried), stream, for_ready, take)
-        .await?;
+        .await;
+    let (sent, ticket) = match taken {
+        Ok(taken) => taken,
+        Err(why) => return Attempted::nowhere(why, call, began),
+    };
     let mut sent = sent.map_err(|not_secret| not_secret.failure(progress))?;
     sent.ticket.hears(ticket);
     drop(waits);

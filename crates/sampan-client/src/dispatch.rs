@@ -7,6 +7,7 @@ use crate::{
     endpoint::{Endpoint, Live, Ticket},
     failure::{Failure, Progress},
     outbound::{StreamFailure, Streamed},
+    pool::NoEndpoint,
     response::{Answer, check},
     tally::{AttemptTally, message_len},
     trace,
@@ -30,6 +31,8 @@ pub(crate) enum Attempted {
     /// The request never left, because its connection just closed.
     Unsent(Failure, Arc<Endpoint>),
     Failed(AttemptFailure),
+    /// It never got to an endpoint. The next one may.
+    Nowhere(Failure),
     Layered(Box<LayeredAnswer>),
 }
 
@@ -205,12 +208,31 @@ impl Attempted {
         })
     }
 
-    pub(crate) fn endpoint(&self) -> &Arc<Endpoint> {
+    /// An attempt that no connection took. It counts as one all the same.
+    ///
+    /// # Errors
+    ///
+    /// When its call is not to be tried again.
+    pub(crate) fn nowhere(why: NoEndpoint, call: &Call, began: Instant) -> Result<Self, Failure> {
+        let is_final = matches!(why, NoEndpoint::Dropped(_) | NoEndpoint::Never(_));
+        let failure = Failure::from(why);
+        if let Some(series) = call.series {
+            let ended = Ended::Failed(failure.code());
+            AttemptTally::begin(series).end(ended, began.elapsed(), 0, 0);
+        }
+        if is_final {
+            return Err(failure);
+        }
+        Ok(Self::Nowhere(failure))
+    }
+
+    pub(crate) fn endpoint(&self) -> Option<&Arc<Endpoint>> {
         match self {
-            Self::Answered(answered) => &answered.ticket.live().endpoint,
-            Self::Unsent(_, endpoint) => endpoint,
-            Self::Failed(failed) => &failed.endpoint,
-            Self::Layered(answer) => &answer.endpoint,
+            Self::Answered(answered) => Some(&answered.ticket.live().endpoint),
+            Self::Unsent(_, endpoint) => Some(endpoint),
+            Self::Failed(failed) => Some(&failed.endpoint),
+            Self::Nowhere(_) => None,
+            Self::Layered(answer) => Some(&answer.endpoint),
         }
     }
 
@@ -232,6 +254,7 @@ impl Attempted {
             Self::Answered(answered) => Ok(Settled::Answered(answered)),
             Self::Layered(answer) => Ok(Settled::Layered(answer)),
             Self::Failed(failed) => Err(failed.failure),
+            Self::Nowhere(failure) => Err(failure),
             Self::Unsent(failure, _) => {
                 progress.was_not_sent();
                 Err(failure)

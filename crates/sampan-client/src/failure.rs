@@ -124,8 +124,8 @@ impl Failure {
 impl From<NoEndpoint> for Failure {
     fn from(why: NoEndpoint) -> Self {
         match why {
-            NoEndpoint::Down(error) => Self::unreachable(error),
-            NoEndpoint::Told(status) => Self::Told(status),
+            NoEndpoint::Down(error) | NoEndpoint::Never(error) => Self::unreachable(error),
+            NoEndpoint::Told(status) | NoEndpoint::Dropped(status) => Self::Told(status),
         }
     }
 }
@@ -268,6 +268,14 @@ impl Progress {
     /// The attempt did not leave after all, or the server did nothing with it.
     pub(crate) const fn was_not_sent(&mut self) {
         self.attempts = self.attempts.saturating_sub(1);
+    }
+
+    /// An attempt behind so many others got to no endpoint. The first one is told as not sent.
+    pub(crate) fn went_nowhere(&mut self, previous: u32) {
+        self.endpoint = None;
+        if previous > 0 {
+            self.attempts = previous + 1;
+        }
     }
 
     /// Its deadline came first.

@@ -233,7 +233,9 @@ impl Flight {
             return Some(Ok(response));
         }
         let mut progress = Progress::new(away.times.started);
-        progress.sent_to(attempted.endpoint());
+        if let Some(endpoint) = attempted.endpoint() {
+            progress.sent_to(endpoint);
+        }
         let failure = attempted.settle(&mut progress).err()?;
         Some(self.fail(&progress, failure))
     }

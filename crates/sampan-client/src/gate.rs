@@ -142,7 +142,7 @@ impl From<CircuitOpen> for Failure {
 
 impl From<RateExceeded> for Failure {
     fn from(exceeded: RateExceeded) -> Self {
-        Self::fault(Code::ResourceExhausted, exceeded.to_string())
+        Self::Told(exceeded.into())
     }
 }
 

@@ -2,12 +2,14 @@
 //! caller goes away.
 
 use bytes::Bytes;
+use http::uri::PathAndQuery;
 use http_body::{Body as _, Frame, SizeHint};
 use sampan_middleware::{Body, context::CallContext};
 use std::{
     pin::Pin,
     task::{Context, Poll},
 };
+use tokio::time::Instant;
 use tonic::Status;
 
 /// A response body that ends when the inbound call is cancelled.
@@ -15,11 +17,19 @@ struct Watched {
     // None once it has ended.
     body: Option<Body>,
     gone: Pin<Box<dyn Future<Output = ()> + Send>>,
+    path: PathAndQuery,
+    started: Instant,
 }
 
-/// What such a call ends with.
-pub(crate) fn gone() -> Status {
-    Status::cancelled("the caller of the call that this one is made for has gone away")
+/// Why such a call ends.
+pub(crate) const GONE: &str = "the caller of the call that this one is made for has gone away";
+
+/// What such a call ends with, where nothing is known of its attempts.
+pub(crate) fn gone(path: &PathAndQuery, started: Instant) -> Status {
+    let elapsed = started.elapsed();
+    Status::cancelled(format!(
+        "{path}: {GONE}, {elapsed:.1?} after the call began"
+    ))
 }
 
 /// Waits until the caller goes away, where there is one.
@@ -31,7 +41,12 @@ pub(crate) async fn left(inbound: Option<&CallContext>) {
 }
 
 /// Ends `body` when the caller goes away. What is there whole needs no watching.
-pub(crate) fn watch(mut body: Body, inbound: &CallContext) -> Body {
+pub(crate) fn watch(
+    mut body: Body,
+    inbound: &CallContext,
+    path: PathAndQuery,
+    started: Instant,
+) -> Body {
     if let Some(data) = body.take_ok() {
         return Body::ok(data);
     }
@@ -41,6 +56,8 @@ pub(crate) fn watch(mut body: Body, inbound: &CallContext) -> Body {
     Body::new(Watched {
         body: Some(body),
         gone: Box::pin(inbound.cancelled()),
+        path,
+        started,
     })
 }
 
@@ -63,7 +80,7 @@ impl http_body::Body for Watched {
         std::task::ready!(self.gone.as_mut().poll(cx));
         // Dropping it resets the stream.
         self.body = None;
-        Poll::Ready(Some(Err(gone())))
+        Poll::Ready(Some(Err(gone(&self.path, self.started))))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -47,6 +47,7 @@ pub(crate) fn may_be_tried_again(call: &Call, attempted: &Attempted) -> bool {
     let has_policy = || retry_policy(call).is_some();
     match attempted {
         Attempted::Unsent(..) => true,
+        Attempted::Nowhere(_) => has_policy(),
         Attempted::Failed(failed) => failed.was_refused || has_policy(),
         Attempted::Answered(answered) => matches!(answered.answer, Answer::Status) && has_policy(),
         Attempted::Layered(answer) => answer.status().is_some() && has_policy(),
@@ -123,6 +124,7 @@ fn outcome(attempted: &Attempted) -> Outcome {
     let mut is_known = false;
     let (code, pushback, is_committed) = match attempted {
         Attempted::Unsent(..) => (Code::Unavailable, None, false),
+        Attempted::Nowhere(failure) => (failure.code(), None, false),
         Attempted::Failed(failed) => {
             is_known = failed.is_known;
             (failed.failure.code(), None, false)

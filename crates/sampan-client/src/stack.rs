@@ -172,6 +172,9 @@ impl Stack {
         if let Some(told) = &self.told {
             // Also calls that fail by it are a reason to look whether it is another.
             self.pool.is_needed();
+            if let Some(own) = call.take_own() {
+                self.merge(call, &own);
+            }
             if let (Some(policies), None) = (told.table(), &call.policy) {
                 call.follow(policies.of(call.method, call.path.as_str()));
             }
@@ -240,6 +243,13 @@ impl Stack {
 
     /// A call says something itself.
     pub(crate) fn hear(&self, call: &mut Call, own: &CallPolicy) {
+        self.merge(call, own);
+        if self.told.is_some() {
+            call.keep(own);
+        }
+    }
+
+    fn merge(&self, call: &mut Call, own: &CallPolicy) {
         let declared = match call.method {
             Some(method) => Declared::from(method),
             None => Declared::unknown(call.path.as_str()),
@@ -353,7 +363,7 @@ impl Outgoing {
 
     /// Whether all of it can be sent again.
     pub(crate) fn can_be_sent_again(&self) -> bool {
-        self.is_kept || self.stream.as_ref().is_some_and(Replay::can_be_sent_again)
+        self.whole.is_some() || self.stream.as_ref().is_some_and(Replay::can_be_sent_again)
     }
 
     /// Whether it can be sent twice at a time.
@@ -366,7 +376,7 @@ impl Outgoing {
     pub(crate) fn again(&self) -> Option<Option<Streamed>> {
         match &self.stream {
             Some(stream) => stream.again().map(Some),
-            None => self.is_kept.then_some(None),
+            None => self.whole.is_some().then_some(None),
         }
     }
 

@@ -11,6 +11,7 @@
 mod adaptive;
 mod queue_delay;
 mod rate_limit;
+mod retry_info;
 mod shedder;
 
 pub use adaptive::{AdaptiveConcurrency, AdaptiveSettings};

@@ -12,6 +12,7 @@ use crate::{
     failure::{Failure, Progress, Scene},
     flight::{AttemptEnding, Outcome},
     outbound::{Outbound, StreamFailure, Streamed},
+    pool::NoEndpoint,
     response::{Answer, CallRef, ResponseBody},
     stack::{Outgoing, RequestBody, Stack},
     tally::message_len,
@@ -119,8 +120,12 @@ impl Layered<'_> {
         if let Some(proof) = &proof {
             *call.headers_mut() = proof.beside(call.headers());
         }
+        let began = Instant::now();
         for _ in 0..MAX_PICKS {
-            let (live, ticket) = self.pick(&call, proof.as_ref(), progress).await?;
+            let (live, ticket) = match self.pick(&call, proof.as_ref(), progress).await? {
+                Ok(picked) => picked,
+                Err(why) => return Attempted::nowhere(why, &call, began),
+            };
             progress.sent_to(&live.endpoint);
             let underway = Arc::new(Underway {
                 call: call.clone(),
@@ -152,7 +157,7 @@ impl Layered<'_> {
             }
         }
         let what = "its connections closed before it had passed its layers";
-        Err(Failure::fault(Code::Unavailable, what))
+        Ok(Attempted::Nowhere(Failure::fault(Code::Unavailable, what)))
     }
 
     async fn pick(
@@ -160,7 +165,7 @@ impl Layered<'_> {
         call: &Call,
         proof: Option<&Proof>,
         progress: &mut Progress,
-    ) -> Result<(Arc<Live>, balance::Ticket), Failure> {
+    ) -> Result<Result<(Arc<Live>, balance::Ticket), NoEndpoint>, Failure> {
         let take = |live: &Arc<Live>, ()| {
             if let Some(Err(not_secret)) = proof.map(|proof| proof.check(&live.endpoint)) {
                 return Ok(Err(not_secret));
@@ -174,13 +179,17 @@ impl Layered<'_> {
         let waits = gate.map(|gate| gate.wait()).transpose()?;
         let avoided = lock(self.tried).clone();
         let pool = &self.stack.pool;
-        let (picked, ticket) = pool
+        let taken = pool
             .offer_until_taken(&call.info(&avoided), (), call.waits_for_ready(), take)
-            .await?;
+            .await;
         drop(waits);
+        let (picked, ticket) = match taken {
+            Ok(taken) => taken,
+            Err(why) => return Ok(Err(why)),
+        };
         let live = picked.map_err(|not_secret| not_secret.failure(progress))?;
         lock(self.tried).push(Arc::clone(&live.endpoint.replica));
-        Ok((live, ticket))
+        Ok(Ok((live, ticket)))
     }
 }
 
@@ -288,7 +297,9 @@ impl Underway {
             Attempted::Answered(answered) => {
                 Ok(hand_over(answered, call, &times, self.previous + 1))
             }
-            Attempted::Unsent(failure, _) => Err(self.fails(failure, None)),
+            Attempted::Unsent(failure, _) | Attempted::Nowhere(failure) => {
+                Err(self.fails(failure, None))
+            }
             Attempted::Failed(failed) => {
                 let how = (failed.was_refused, failed.is_known);
                 Err(self.fails(failed.failure, Some(how)))
@@ -329,7 +340,7 @@ pub(super) async fn go(request: http::Request<tonic::body::Body>) -> Outcome {
     let (mut head, body) = request.into_parts();
     match head.extensions.remove::<Carrier>() {
         Some(Carrier(underway)) => underway.go(head, body).await,
-        None => Err(super::layers::no_extensions()),
+        None => Err(super::layers::no_extensions(&head)),
     }
 }
 

@@ -165,7 +165,7 @@ impl Service<Request> for Inside {
         let carrier = head.extensions.remove::<Carrier>();
         Box::pin(async move {
             let Some(carrier) = carrier else {
-                return Err(no_extensions());
+                return Err(no_extensions(&head));
             };
             let Carrier {
                 channel,
@@ -189,8 +189,11 @@ impl Service<Request> for Inside {
     }
 }
 
-pub(super) fn no_extensions() -> Status {
-    Status::internal("a layer of the channel has dropped the extensions of a request")
+pub(super) fn no_extensions(head: &http::request::Parts) -> Status {
+    let path = head.uri.path();
+    Status::internal(format!(
+        "{path}: a layer of the channel has dropped the extensions of its request"
+    ))
 }
 
 /// Ours is taken as it is.

@@ -393,7 +393,8 @@ impl ChannelBuilder {
 
     /// Opens connections by `connect`, which is given the address of each endpoint: through a
     /// tunnel, or over a simulated network. TLS and HTTP/2 are spoken over what it gives, and
-    /// [`connect_timeout`](Self::connect_timeout) bounds it all. Socket options are its own.
+    /// [`connect_timeout`](Self::connect_timeout) bounds it all. Socket options are its own, and
+    /// the environment's proxy is not used.
     ///
     /// ```no_run
     /// # use sampan_client::Channel;
@@ -455,6 +456,7 @@ impl ChannelBuilder {
             })?,
         };
         let authority_name = authority.to_string();
+        let is_own_connector = matches!(self.connector, Connector::Custom(_));
         let route = RouteSettings {
             host: authority.host().to_owned(),
             authority,
@@ -484,6 +486,8 @@ impl ChannelBuilder {
         }
         registry.config_from_dns = self.is_config_from_dns;
         registry.proxy = match &self.proxy {
+            // It knows the way itself.
+            None if is_own_connector => None,
             None => env::proxy()?,
             Some((url, _)) if url.is_empty() => None,
             Some((url, past)) => Some(Proxy::read(url, past).map_err(|reason| {

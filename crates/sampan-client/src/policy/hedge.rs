@@ -6,6 +6,7 @@
 //! | a code that is not fatal | the next attempt is due at once, those after it a delay apart |
 //! | the same, with pushback | the next attempt is due after exactly that time |
 //! | pushback that says no more | no further attempts; those under way go on |
+//! | no leave to go (a picker drops the call, a bound of the channel is reached) | the same |
 //!
 //! An attempt that never reached a handler (not sent, or refused) does not end here: whoever
 //! runs the attempts sends it again in its place.
@@ -145,6 +146,20 @@ impl Hedging {
             _ => {}
         }
         if self.open == 0 && !self.is_more_to_come(now) {
+            return self.decide();
+        }
+        HedgeVerdict::GoOn
+    }
+
+    /// An attempt was not let go, and neither would the next: those under way are the last.
+    pub fn refused(&mut self, attempt: u32) -> HedgeVerdict {
+        let bit = 1_u32.checked_shl(attempt).unwrap_or_default();
+        if self.is_decided || self.open & bit == 0 {
+            return HedgeVerdict::Late;
+        }
+        self.open &= !bit;
+        self.due = None;
+        if self.open == 0 {
             return self.decide();
         }
         HedgeVerdict::GoOn

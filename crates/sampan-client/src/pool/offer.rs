@@ -42,6 +42,10 @@ pub(crate) enum NoEndpoint {
     Down(Error),
     /// The picker says so.
     Told(Status),
+    /// The picker says so, and that the call is not tried again.
+    Dropped(Status),
+    /// Not by this channel, here or any more.
+    Never(Error),
 }
 
 /// Where calls wait that found no free stream.
@@ -147,11 +151,11 @@ impl Pool {
             };
             what = back;
             let has_changed = match nowhere {
-                Nowhere::Down(error) if !waits_for_ready => return Err(error.into()),
+                Nowhere::Down(error) if !waits_for_ready => return Err(NoEndpoint::Down(error)),
                 Nowhere::Failed(status) if !waits_for_ready => {
                     return Err(NoEndpoint::Told(status));
                 }
-                Nowhere::Dropped(status) => return Err(NoEndpoint::Told(status)),
+                Nowhere::Dropped(status) => return Err(NoEndpoint::Dropped(status)),
                 Nowhere::Down(_) | Nowhere::Failed(_) | Nowhere::Connecting => {
                     changes.changed().await
                 }
@@ -246,6 +250,6 @@ impl Pool {
 
 impl From<Error> for NoEndpoint {
     fn from(error: Error) -> Self {
-        Self::Down(error)
+        Self::Never(error)
     }
 }

@@ -25,7 +25,7 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// How an attempt ended; Err where no endpoint could be had.
+/// How an attempt ended; Err where it was not let go, as none would be.
 type End = Result<Attempted, Failure>;
 
 /// Takes a call to the first end that is its own. Its request is one message that is kept.
@@ -77,12 +77,21 @@ pub(crate) async fn hedged(
             () = timer, if wake.is_some() => continue,
             else => break,
         };
-        let outcome = outcome_of(&end);
-        let is_known = matches!(&end, Ok(Attempted::Failed(failed)) if failed.is_known);
-        if !is_known && hedging.is_throttling(&outcome) {
-            stack.throttle.failed();
-        }
-        match hedging.ended(attempt, Instant::now(), &outcome) {
+        let verdict = match &end {
+            Ok(attempted) => {
+                let outcome = outcome_of(attempted);
+                let is_known = matches!(attempted, Attempted::Failed(failed) if failed.is_known);
+                if !is_known && hedging.is_throttling(&outcome) {
+                    stack.throttle.failed();
+                }
+                hedging.ended(attempt, Instant::now(), &outcome)
+            }
+            Err(_) => {
+                progress.was_not_sent();
+                hedging.refused(attempt)
+            }
+        };
+        match verdict {
             HedgeVerdict::Take(_) => {
                 put(&mut last, end);
                 break;
@@ -97,7 +106,7 @@ pub(crate) async fn hedged(
     }
     match last {
         Some(Ok(attempted)) => {
-            progress.endpoint = Some(Arc::clone(attempted.endpoint()));
+            progress.endpoint = attempted.endpoint().cloned();
             attempted.settle(progress)
         }
         Some(Err(failure)) => Err(failure),
@@ -129,7 +138,11 @@ async fn sent(
     loop {
         // Its attempts run side by side: what one waits for is not what the call does.
         let mut progress = Progress::new(times.started);
-        let proof = prove(share.stack(), call, &mut progress).await?;
+        let began = Instant::now();
+        let proof = match prove(share.stack(), call, &mut progress).await {
+            Ok(proof) => proof,
+            Err(failure) => return Ok(Attempted::Nowhere(failure)),
+        };
         if let Some(layers) = share.stack().attempt_layers() {
             let layered = Layered {
                 stack: share.stack(),
@@ -158,9 +171,13 @@ async fn sent(
         let waits = gate.map(|gate| gate.wait()).transpose()?;
         let pool = &share.stack().pool;
         let avoided = tried().clone();
-        let (sent, ticket) = pool
+        let taken = pool
             .offer_until_taken(&call.info(&avoided), None, call.waits_for_ready(), take)
-            .await?;
+            .await;
+        let (sent, ticket) = match taken {
+            Ok(taken) => taken,
+            Err(why) => return Attempted::nowhere(why, call, began),
+        };
         let mut sent = sent.map_err(|not_secret| not_secret.failure(&mut progress))?;
         tried().push(Arc::clone(&sent.ticket.live().endpoint.replica));
         sent.ticket.hears(ticket);
@@ -182,21 +199,17 @@ fn is_over(attempted: &Attempted, may_be_refused: &mut bool) -> bool {
     }
 }
 
-fn outcome_of(end: &End) -> HedgeOutcome {
-    let (code, pushback) = match end {
-        Ok(attempted) => {
-            let outcome = outcome(attempted);
-            (outcome.code, outcome.pushback)
-        }
-        Err(failure) => (failure.code(), None),
-    };
-    let code = u8::try_from(code as i32).ok().and_then(Code::from_u8);
+fn outcome_of(attempted: &Attempted) -> HedgeOutcome {
+    let outcome = outcome(attempted);
+    let code = u8::try_from(outcome.code as i32)
+        .ok()
+        .and_then(Code::from_u8);
     let told = |told: Result<u32, ()>| match told {
         Ok(millis) => Pushback::After(Duration::from_millis(millis.into())),
         Err(()) => Pushback::Stop,
     };
     HedgeOutcome {
         code: code.unwrap_or(Code::Unknown),
-        pushback: pushback.map(told),
+        pushback: outcome.pushback.map(told),
     }
 }

@@ -32,7 +32,7 @@ pub(crate) struct RetryState {
     policy: RetryPolicy,
     /// Attempts made, the first one included.
     attempts: u32,
-    /// Longest wait before the next attempt.
+    /// The wait before the next attempt, before its bound and its jitter.
     backoff: Duration,
 }
 
@@ -74,8 +74,8 @@ impl RetryState {
             }
             None => {
                 let wait = self.backoff.min(self.policy.max_backoff);
-                self.backoff = wait.mul_f64(self.policy.backoff_multiplier.max(1.0));
-                wait.mul_f64(rng.random_range(0.8..=1.2))
+                self.backoff = times(self.backoff, self.policy.backoff_multiplier);
+                times(wait, rng.random_range(0.8..=1.2))
             }
         };
         self.attempts += 1;
@@ -88,6 +88,11 @@ impl RetryState {
             .and_then(WireCode::from_u8)
             .is_some_and(|code| self.policy.retryable_codes.contains(code))
     }
+}
+
+/// What is more than a duration can be is the longest one.
+fn times(wait: Duration, factor: f64) -> Duration {
+    Duration::try_from_secs_f64(wait.as_secs_f64() * factor).unwrap_or(Duration::MAX)
 }
 
 #[cfg(test)]
@@ -107,7 +112,11 @@ mod tests {
     }
 
     fn run(outcomes: &[Outcome]) -> Vec<Verdict> {
-        let mut state = RetryState::new(POLICY);
+        run_with(POLICY, outcomes)
+    }
+
+    fn run_with(policy: RetryPolicy, outcomes: &[Outcome]) -> Vec<Verdict> {
+        let mut state = RetryState::new(policy);
         let throttle = Throttle::new(ThrottleSettings::default());
         let mut rng = SmallRng::seed_from_u64(11);
         outcomes
@@ -116,17 +125,44 @@ mod tests {
             .collect()
     }
 
-    #[test]
-    fn waits_double_with_jitter_and_end_with_the_last_attempt() {
-        let verdicts = run(&[failed(Code::Unavailable); 4]);
-        for (verdict, step) in verdicts.iter().zip([50.0, 100.0, 200.0]) {
+    fn assert_waits(verdicts: &[Verdict], steps: &[f64]) {
+        for (verdict, step) in verdicts.iter().zip(steps) {
             let Verdict::Retry { after } = verdict else {
                 panic!("{verdicts:?}");
             };
             let millis = after.as_secs_f64() * 1000.0;
             assert!((0.8 * step..=1.2 * step).contains(&millis), "{verdicts:?}");
         }
+    }
+
+    #[test]
+    fn waits_double_with_jitter_and_end_with_the_last_attempt() {
+        let verdicts = run(&[failed(Code::Unavailable); 4]);
+        assert_waits(&verdicts, &[50.0, 100.0, 200.0]);
         assert_eq!(verdicts[3], Verdict::Stop);
+    }
+
+    #[test]
+    fn waits_follow_every_multiplier_up_to_the_longest_backoff() {
+        let most = 1000.0;
+        let steps = [
+            (0.5, [50.0, 25.0, 12.5]),
+            (1e300, [50.0, most, most]),
+            (f64::MAX, [50.0, most, most]),
+        ];
+        for (backoff_multiplier, steps) in steps {
+            let policy = RetryPolicy {
+                backoff_multiplier,
+                ..POLICY
+            };
+            assert_waits(&run_with(policy, &[failed(Code::Unavailable); 3]), &steps);
+        }
+        let endless = RetryPolicy {
+            initial_backoff: Duration::MAX,
+            max_backoff: Duration::MAX,
+            ..POLICY
+        };
+        run_with(endless, &[failed(Code::Unavailable); 3]);
     }
 
     #[test]

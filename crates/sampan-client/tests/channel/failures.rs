@@ -1,8 +1,10 @@
 //! What the errors of a channel say: method, endpoint, attempts, time, and why.
 
 use crate::support::*;
+use futures_util::StreamExt as _;
 use http::Response;
 use sampan_client::Channel;
+use sampan_middleware::context::{CallContext, CallScope};
 use sampan_wire::policy::CallPolicy;
 use std::time::Duration;
 use tonic::{Code, Request, Status};
@@ -86,6 +88,59 @@ async fn answers_that_are_none_say_what_came_and_from_where() {
         let channel = Channel::dial(server.target()).unwrap();
         let status = say(&channel, "").await.unwrap_err();
         says(&status, code, &server.target(), &[part, "attempt 1"]);
+    }
+}
+
+#[tokio::test]
+async fn a_call_whose_inbound_caller_goes_away_says_so_at_every_stage() {
+    // Before its head, and behind it.
+    for begins in [false, true] {
+        let server = TestServer::start(handler(move |_| async move {
+            if !begins {
+                std::future::pending::<()>().await;
+            }
+            let never = futures_util::stream::pending();
+            respond_with(futures_util::stream::iter([Ok(message("half"))]).chain(never))
+        }));
+        for is_layered in [false, true] {
+            let mut channel = Channel::configure(server.target());
+            if is_layered {
+                channel = channel.layer(tower::layer::util::Identity::new());
+            }
+            let channel = channel.build().unwrap();
+            let before = server.calls();
+            let mut handled = CallScope::new(&http::HeaderMap::new(), None);
+            let inbound = handled.enter(None, CallContext::current);
+            let call = tokio::spawn(inbound.scope(async move { say(&channel, "").await }));
+            while server.calls() == before {
+                tokio::task::yield_now().await;
+            }
+            drop(handled);
+            let status = call.await.unwrap().unwrap_err();
+            says(&status, Code::Cancelled, "", &["has gone away"]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_layer_that_drops_what_a_request_carries_is_told_with_the_method() {
+    type Request = http::Request<tonic::body::Body>;
+    let bare = || {
+        tower::util::MapRequestLayer::new(|mut request: Request| {
+            request.extensions_mut().clear();
+            request
+        })
+    };
+    let server = TestServer::start(echo());
+    let channel = || Channel::configure(server.target());
+    for channel in [channel().layer(bare()), channel().attempt_layer(bare())] {
+        let status = say(&channel.build().unwrap(), "").await.unwrap_err();
+        assert_eq!(status.code(), Code::Internal);
+        let text = status.message();
+        assert!(
+            text.starts_with(PATH) && text.contains("extensions"),
+            "{text}"
+        );
     }
 }
 

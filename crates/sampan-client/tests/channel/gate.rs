@@ -87,6 +87,12 @@ async fn a_rate_limit_lets_a_burst_pass_and_says_when_the_next_may() {
     }
     let status = say(&channel, "").await.unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted);
-    assert!(status.message().contains("try again after"), "{status:?}");
+    let text = status.message();
+    assert!(
+        text.contains(PATH) && text.contains("try again after"),
+        "{text}"
+    );
+    let details = String::from_utf8_lossy(status.details());
+    assert!(details.contains("google.rpc.RetryInfo"), "{details}");
     assert_eq!(server.calls.load(Ordering::SeqCst), 2);
 }

@@ -1,7 +1,12 @@
 //! Calls that are sent more than once without waiting for a failure, in virtual time.
 
 use crate::support::*;
-use sampan_client::Channel;
+use rand::RngCore;
+use sampan_client::{
+    Balance, Channel,
+    balance::{CallInfo, Member, Pick, Picker, Policy},
+    policy::CircuitLimits,
+};
 use sampan_wire::{
     Code as WireCode,
     policy::{CodeSet, HedgePolicy, Idempotency, Method, MethodKind, MethodPolicy},
@@ -208,4 +213,52 @@ async fn while_most_calls_fail_nothing_is_hedged() {
         "half of ten tokens"
     );
     assert_eq!((counts.calls, counts.hedges), (20, 3));
+}
+
+/// Lets no call go, and counts them.
+#[derive(Clone, Debug)]
+pub(crate) struct Refuses {
+    pub(crate) how: fn(Status) -> Pick,
+    pub(crate) picks: Arc<AtomicUsize>,
+}
+
+impl Refuses {
+    pub(crate) fn by(how: fn(Status) -> Pick) -> Self {
+        let picks = Arc::default();
+        Self { how, picks }
+    }
+}
+
+impl Policy for Refuses {
+    fn picker(&self, _: &[Member], _: std::time::Instant, _: &mut dyn RngCore) -> Arc<dyn Picker> {
+        Arc::new(self.clone())
+    }
+}
+
+impl Picker for Refuses {
+    fn pick(&self, _: std::time::Instant, _: &mut dyn RngCore, _: &CallInfo<'_>) -> Pick {
+        self.picks.fetch_add(1, Ordering::SeqCst);
+        (self.how)(Status::unavailable("too many"))
+    }
+}
+
+#[tokio::test]
+async fn what_a_picker_drops_or_a_bound_refuses_is_not_hedged() {
+    let servers = [TestServer::start(echo()), TestServer::start(echo())];
+    let target = format!("ipv4:{},{}", servers[0].target(), servers[1].target());
+    let drops = Refuses::by(Pick::Drop);
+    let dropping = Channel::configure(&target).balance(Balance::policy(drops.clone()));
+    let full = Channel::configure(&target).circuit_breaker(CircuitLimits {
+        pending: 0,
+        ..CircuitLimits::default()
+    });
+    for (channel, says) in [(dropping, "too many"), (full, "circuit breaker open")] {
+        let channel = channel.build().unwrap();
+        let status = call(&channel, &SAFE).await.unwrap_err();
+        assert_eq!(status.code(), Code::Unavailable);
+        let text = status.message();
+        assert!(text.contains(says) && text.contains("not sent"), "{text}");
+        assert_eq!(channel.counts().hedges, 0);
+    }
+    assert_eq!(drops.picks.load(Ordering::SeqCst), 1);
 }

@@ -35,3 +35,4 @@ mod spans;
 mod stream_retries;
 mod streams;
 mod support;
+mod unreachable;

@@ -5,6 +5,7 @@ use sampan_client::{
     Balance, Channel, ConnectivityState,
     balance::{Balancing, Weighted},
 };
+use sampan_wire::policy::CallPolicy;
 use std::{
     collections::HashMap,
     net::{Ipv4Addr, SocketAddr},
@@ -430,6 +431,18 @@ async fn a_service_config_in_dns_holds_from_the_first_call_when_it_is_asked_for(
     let status = say(&asked, "long").await.unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
     assert_eq!(names.asked_for(TEXT), ["_grpc_config.orders.test."]);
+
+    // Also for a call that says something itself.
+    for own in [
+        CallPolicy::new().with_wait_for_ready(true),
+        CallPolicy::new().with_max_request_bytes(100),
+    ] {
+        let asked = Channel::configure(names.target(port)).service_config_from_dns(true);
+        let mut request = tonic::Request::new("long".to_owned());
+        request.extensions_mut().insert(own);
+        let status = send(&asked.build().unwrap(), request).await.unwrap_err();
+        assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
+    }
 }
 
 #[tokio::test]

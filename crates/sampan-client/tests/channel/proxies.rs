@@ -64,6 +64,39 @@ async fn a_server_is_reached_by_a_proxy_that_knows_its_name() {
 }
 
 #[tokio::test]
+async fn a_connector_of_one_s_own_wins_over_the_environments_proxy() {
+    const CHILD: &str = "SAMPAN_TEST_PROXY_CHILD";
+    if std::env::var_os(CHILD).is_some() {
+        let channel = Channel::configure("ipv4:10.0.0.1:1")
+            .connector(|_| async {
+                let (near, far) = tokio::io::duplex(64 << 10);
+                tokio::spawn(serve_in_memory(far, echo()));
+                Ok(near)
+            })
+            .build()
+            .unwrap();
+        assert_eq!(say(&channel, "hello").await.unwrap(), "hello");
+        return;
+    }
+    let refusal = "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n";
+    let (address, asked) = proxy(String::new(), Some(refusal)).await;
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+    child.args([
+        "--exact",
+        "proxies::a_connector_of_one_s_own_wins_over_the_environments_proxy",
+    ]);
+    child.env("grpc_proxy", address).env(CHILD, "1");
+    let output = tokio::task::spawn_blocking(move || child.output().unwrap());
+    let output = output.await.unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "{said}"
+    );
+    assert!(asked.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn what_goes_past_the_proxy_does_not_meet_it() {
     let server = TestServer::start(echo());
     let (address, asked) = proxy(server.target(), None).await;

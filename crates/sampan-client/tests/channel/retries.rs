@@ -18,14 +18,14 @@ use tokio::{
 };
 use tonic::{Code, Request};
 
-static RETRIED: Method = Method::new(PATH, MethodKind::Unary)
+pub(crate) static RETRIED: Method = Method::new(PATH, MethodKind::Unary)
     .with_idempotency(Idempotency::Idempotent)
     .with_policy(MethodPolicy::NONE.with_retry(RetryPolicy::new(3, &[WireCode::Unavailable])));
 /// As a careless hand might write it: the generator refuses this.
 static UNSAFE: Method = Method::new(PATH, MethodKind::Unary)
     .with_policy(MethodPolicy::NONE.with_retry(RetryPolicy::new(3, &[WireCode::Unavailable])));
 
-fn of(method: &'static Method, text: &str) -> Request<String> {
+pub(crate) fn of(method: &'static Method, text: &str) -> Request<String> {
     let mut request = Request::new(text.to_owned());
     request.extensions_mut().insert(method);
     request

@@ -58,7 +58,7 @@ fn serve(first: First) -> TestServer {
 }
 
 /// Sends these texts, each as soon as there is time, and reads all answers.
-async fn talk(channel: &Channel, texts: Vec<String>) -> Result<Vec<String>, Status> {
+pub(crate) async fn talk(channel: &Channel, texts: Vec<String>) -> Result<Vec<String>, Status> {
     let path = http::uri::PathAndQuery::from_static(PATH);
     let mut client = Client::new(channel.clone());
     client.ready().await.unwrap();

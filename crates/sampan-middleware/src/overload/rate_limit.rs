@@ -3,11 +3,13 @@
 //! Kept as one instant, the one at which the bucket would be full (the generic cell rate
 //! algorithm), so that threads share it without a lock.
 
+use super::retry_info;
 use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
 use tokio::time::Instant;
+use tonic::{Code, Status};
 
 /// Lets so many calls a second pass, and some at once after a pause.
 #[derive(Debug)]
@@ -70,6 +72,16 @@ impl RateLimit {
     }
 }
 
+// === impl RateExceeded ===
+
+impl From<RateExceeded> for Status {
+    fn from(exceeded: RateExceeded) -> Self {
+        let (code, message) = (Code::ResourceExhausted, exceeded.to_string());
+        let details = retry_info::details(code, &message, exceeded.retry_after);
+        Self::with_details(code, message, details)
+    }
+}
+
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
@@ -78,6 +90,17 @@ fn nanos(duration: Duration) -> u64 {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_call_too_many_is_told_when_to_come_back() {
+        let now = Instant::now();
+        let limit = RateLimit::new(2.0, 1, now);
+        limit.admit(now).unwrap();
+        let status = Status::from(limit.admit(now).unwrap_err());
+        assert_eq!(status.code(), Code::ResourceExhausted);
+        let told = retry_info::read(status.details());
+        assert_eq!(told, (8, Duration::from_millis(500)));
+    }
 
     #[test]
     fn a_burst_passes_and_then_one_at_a_time() {

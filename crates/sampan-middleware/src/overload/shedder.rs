@@ -1,7 +1,6 @@
 //! Answers for the calls that [`QueueDelay`] sheds.
 
-use super::{Priority, QueueDelay, QueueDelaySettings, Shed};
-use prost::Message;
+use super::{Priority, QueueDelay, QueueDelaySettings, Shed, retry_info};
 use rand::Rng;
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -16,41 +15,6 @@ use tonic::{
 /// One server's [`QueueDelay`], asked for each of its calls.
 #[derive(Debug)]
 pub struct Shedder(Mutex<QueueDelay>);
-
-/// `google.rpc.Status`, as it goes into `grpc-status-details-bin`.
-#[derive(Clone, PartialEq, Message)]
-struct Details {
-    #[prost(int32, tag = "1")]
-    code: i32,
-    #[prost(string, tag = "2")]
-    message: String,
-    #[prost(message, repeated, tag = "3")]
-    details: Vec<Packed>,
-}
-
-/// `google.protobuf.Any`.
-#[derive(Clone, PartialEq, Message)]
-struct Packed {
-    #[prost(string, tag = "1")]
-    type_url: String,
-    #[prost(bytes = "vec", tag = "2")]
-    value: Vec<u8>,
-}
-
-/// `google.rpc.RetryInfo`, whose one field is a `google.protobuf.Duration`.
-#[derive(Clone, PartialEq, Message)]
-struct RetryInfo {
-    #[prost(message, optional, tag = "1")]
-    retry_delay: Option<Seconds>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Seconds {
-    #[prost(int64, tag = "1")]
-    seconds: i64,
-    #[prost(int32, tag = "2")]
-    nanos: i32,
-}
 
 // === impl Shedder ===
 
@@ -98,21 +62,9 @@ fn status(shed: Shed, rng: &mut impl Rng) -> Status {
     let pushback = MetadataValue::<Ascii>::from(millis);
     metadata.insert("grpc-retry-pushback-ms", pushback);
     let message = shed.to_string();
-    let retry = RetryInfo {
-        retry_delay: Some(Seconds {
-            seconds: millis / 1000,
-            nanos: i32::try_from(millis % 1000 * 1_000_000).unwrap_or_default(),
-        }),
-    };
-    let details = Details {
-        code: Code::Unavailable as i32,
-        message: message.clone(),
-        details: vec![Packed {
-            type_url: "type.googleapis.com/google.rpc.RetryInfo".to_owned(),
-            value: retry.encode_to_vec(),
-        }],
-    };
-    let details = details.encode_to_vec().into();
+    // The same in both.
+    let after = Duration::from_millis(millis.unsigned_abs());
+    let details = retry_info::details(Code::Unavailable, &message, after);
     Status::with_details_and_metadata(Code::Unavailable, message, details, metadata)
 }
 
@@ -131,12 +83,9 @@ mod tests {
         let told = status.metadata().get("grpc-retry-pushback-ms").unwrap();
         let told: i64 = told.to_str().unwrap().parse().unwrap();
         assert!((1000..=1500).contains(&told), "{told}");
-        let details = Details::decode(status.details()).unwrap();
-        assert_eq!(details.code, 14);
-        let retry = RetryInfo::decode(&details.details[0].value[..]).unwrap();
-        let delay = retry.retry_delay.unwrap();
-        let millis = delay.seconds * 1000 + i64::from(delay.nanos) / 1_000_000;
-        assert_eq!(millis, told);
+        let (code, after) = retry_info::read(status.details());
+        assert_eq!(code, 14);
+        assert_eq!(i64::try_from(after.as_millis()).unwrap(), told);
     }
 
     #[test]

@@ -52,6 +52,22 @@ fn without_a_delay_all_go_out_at_once_and_never_more_than_five() {
 }
 
 #[test]
+fn an_attempt_that_is_not_let_go_is_the_last_and_ends_nobody_else() {
+    let (mut call, _) = begun(3);
+    assert!(matches!(call.refused(0), HedgeVerdict::Take(_)));
+
+    let (mut other, start) = begun(3);
+    other.step(start + 100 * MILLI, || true);
+    assert_eq!(other.refused(1), HedgeVerdict::GoOn);
+    let late = start + 900 * MILLI;
+    assert_eq!(other.step(late, || true), HedgeStep::Wait);
+    assert!(matches!(
+        other.ended(0, late, &AGAIN),
+        HedgeVerdict::Take(_)
+    ));
+}
+
+#[test]
 fn the_first_answer_is_taken_and_the_others_are_cancelled() {
     for end in [OK, ended_with(Code::NotFound, None)] {
         let (mut call, start) = begun(3);
