@@ -156,7 +156,9 @@ fn http_failure<B>(response: &http::Response<B>) -> Failure {
 }
 
 fn is_grpc(content_type: &HeaderValue) -> bool {
-    content_type.as_bytes().starts_with(b"application/grpc")
+    let rest = content_type.as_bytes().strip_prefix(b"application/grpc");
+    // Not gRPC-Web, whose bodies are others.
+    matches!(rest, Some([] | [b'+' | b';', ..]))
 }
 
 fn content_type(headers: &HeaderMap) -> String {

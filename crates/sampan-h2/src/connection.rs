@@ -240,7 +240,13 @@ impl<T: Default> Connection<T> {
         !self.is_closing() && self.streams.len() < self.peer.max_concurrent_streams as usize
     }
 
-    /// Whether no further stream will ever be opened: one end is leaving.
+    /// Goes on with the odd `id`, for tests of what comes after 2^30 streams. Of a client.
+    #[doc(hidden)]
+    pub const fn skip_to(&mut self, id: u32) {
+        self.next_id = id;
+    }
+
+    /// Whether no further stream will ever be opened: one end is leaving, or all ids were used.
     #[must_use]
     pub const fn is_closing(&self) -> bool {
         self.peer_goaway.is_some()

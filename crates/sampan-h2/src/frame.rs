@@ -30,6 +30,11 @@ pub(crate) mod kind {
     pub(crate) const CONTINUATION: u8 = 9;
 }
 
+/// Of another specification, or of none.
+pub(crate) const fn is_unknown(kind: u8) -> bool {
+    kind > kind::CONTINUATION
+}
+
 pub(crate) mod flag {
     pub(crate) const ACK: u8 = 1;
     pub(crate) const END_STREAM: u8 = 1;

@@ -1,8 +1,11 @@
 //! From header fields to requests, responses and trailers.
 
-use crate::hpack::{Decoded, Path, Scheme};
+use crate::{
+    fit::{self, GRPC_STATUS},
+    hpack::{Decoded, Path, Scheme},
+};
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
     header::{CONTENT_LENGTH, CONTENT_TYPE, HOST},
     uri,
 };
@@ -37,8 +40,6 @@ pub enum Trailers {
 /// A block that was decoded and is no message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Malformed;
-
-const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 /// The authority of a connection's latest request: nearly always that of the next.
 pub(crate) type LatestAuthority = Option<(HeaderValue, uri::Authority)>;
@@ -96,7 +97,7 @@ pub(crate) fn request(
     *request.uri_mut() = Uri::from_parts(parts).map_err(|_| Malformed)?;
     *request.headers_mut() = fields;
     Ok(RequestHead(Arc::new(Known {
-        content_length: content_length(request.headers()),
+        content_length: content_length(request.headers())?,
         is_grpc: is_grpc(request.headers()),
         head: request,
     })))
@@ -123,15 +124,28 @@ pub(crate) fn response(decoded: Decoded) -> Result<ResponseHead, Malformed> {
     ) else {
         return Err(Malformed);
     };
+    let content_length = content_length(&decoded.fields)?;
+    Ok(response_of(status, decoded.fields, content_length))
+}
+
+/// In the place of one that was too long to be kept.
+pub(crate) fn response_too_long(list_bytes: usize, limit: u32) -> ResponseHead {
+    let mut fields = fit::too_long("answer", list_bytes, limit);
+    let (name, value) = fit::GRPC_TYPE;
+    fields.insert(name, value);
+    response_of(StatusCode::OK, fields, None)
+}
+
+fn response_of(status: StatusCode, fields: HeaderMap, content_length: Option<u64>) -> ResponseHead {
     let mut response = Response::new(());
     *response.status_mut() = status;
     *response.version_mut() = Version::HTTP_2;
-    *response.headers_mut() = decoded.fields;
-    Ok(ResponseHead(Arc::new(Known {
-        content_length: content_length(response.headers()),
+    *response.headers_mut() = fields;
+    ResponseHead(Arc::new(Known {
+        content_length,
         is_grpc: is_grpc(response.headers()),
         head: response,
-    })))
+    }))
 }
 
 /// Source: RFC 9113, 8.1.
@@ -155,14 +169,28 @@ pub(crate) fn trailers(decoded: Decoded) -> Result<Trailers, Malformed> {
     })
 }
 
-/// What content-length promises, when it says a number.
-fn content_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+/// What content-length promises. Twice the same is as good as once.
+/// Source: RFC 9110, 8.6; RFC 9113, 8.1.1.
+fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Malformed> {
+    let mut values = headers.get_all(CONTENT_LENGTH).iter();
+    let Some(first) = values.next() else {
+        return Ok(None);
+    };
+    let digits = first.as_bytes();
+    if !digits.iter().all(u8::is_ascii_digit) || values.any(|other| other != first) {
+        return Err(Malformed);
+    }
+    let number = first.to_str().ok().and_then(|digits| digits.parse().ok());
+    number.map(Some).ok_or(Malformed)
 }
 
-fn is_grpc(headers: &HeaderMap) -> bool {
-    let text = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
-    let rest = text.and_then(|text| text.strip_prefix(b"application/grpc"));
+pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(CONTENT_TYPE);
+    content_type.is_some_and(|text| is_grpc_type(text.as_bytes()))
+}
+
+pub(crate) fn is_grpc_type(content_type: &[u8]) -> bool {
+    let rest = content_type.strip_prefix(b"application/grpc");
     matches!(rest, Some([] | [b'+' | b';', ..]))
 }
 

@@ -78,6 +78,9 @@ pub struct Decoded {
     pub list_bytes: usize,
     /// The first flaw met; nothing after it is in `pseudo` or `fields`.
     pub flaw: Option<Flaw>,
+    /// Whether there was a `content-type` of gRPC's after it: whoever refuses the request says so in
+    /// gRPC's words.
+    pub is_grpc_beyond: bool,
 }
 
 /// The pseudo-header fields of one block. Which of them must be there is judged by the caller.

@@ -50,6 +50,7 @@
 
 mod connection;
 mod event;
+mod fit;
 mod frame;
 mod head;
 pub mod hpack;

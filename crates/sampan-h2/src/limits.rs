@@ -26,6 +26,8 @@ pub(crate) struct PingStrikes {
 pub(crate) struct IdleFrames {
     control: u32,
     empty: u32,
+    /// When `control` was last 0, or had time taken off.
+    since: Option<Instant>,
 }
 
 /// A peer did too much of something.
@@ -109,14 +111,34 @@ impl IdleFrames {
     /// Between two frames that bring something on. Window updates of a large download come
     /// between frames that we send.
     const MAX_CONTROL: u32 = 10_000;
+    /// So many are forgiven: keepalive pings and their answers, on a connection without calls.
+    const PER_SECOND: u64 = 10;
     const MAX_EMPTY: u32 = 100;
 
-    pub(crate) const fn on_control(&mut self) -> Result<(), TooMuch> {
+    pub(crate) fn on_control(&mut self, now: Instant) -> Result<(), TooMuch> {
+        if self.control == 0 {
+            self.since = Some(now);
+        }
         self.control += 1;
+        if self.control > Self::MAX_CONTROL {
+            self.forgive(now);
+        }
         if self.control > Self::MAX_CONTROL {
             return Err(TooMuch);
         }
         Ok(())
+    }
+
+    /// Only once they are too many: each one costs no look at the time.
+    #[cold]
+    fn forgive(&mut self, now: Instant) {
+        let since = self.since.unwrap_or(now);
+        let forgiven = now.saturating_duration_since(since).as_secs() * Self::PER_SECOND;
+        if forgiven > 0 {
+            let forgiven = u32::try_from(forgiven).unwrap_or(u32::MAX);
+            self.control = self.control.saturating_sub(forgiven);
+            self.since = Some(now);
+        }
     }
 
     pub(crate) const fn on_empty(&mut self) -> Result<(), TooMuch> {
@@ -180,6 +202,26 @@ mod tests {
         }
         let ends = (0..3).map(|n| strikes.on_ping(now + 300 * SECOND * (n + 1), false, false));
         assert_eq!(ends.last(), Some(Err(TooMuch)));
+    }
+
+    #[test]
+    fn pings_pass_for_ever_and_floods_of_control_frames_do_not() {
+        let mut frames = IdleFrames::default();
+        let mut now = Instant::now();
+        // A week of two frames a second.
+        for _ in 0..7 * 24 * 60 * 60 {
+            now += SECOND;
+            assert_eq!(frames.on_control(now), Ok(()));
+            assert_eq!(frames.on_control(now), Ok(()));
+        }
+        let flood = |frames: &mut IdleFrames, now: Instant, per_second: u32| {
+            (0..30_000).position(|n| frames.on_control(now + SECOND * n / per_second).is_err())
+        };
+        assert!(flood(&mut frames, now, 1_000_000).is_some());
+        let mut fresh = IdleFrames::default();
+        assert_eq!(flood(&mut fresh, now, 1_000_000), Some(10_000));
+        let mut fresh = IdleFrames::default();
+        assert!(flood(&mut fresh, now, 20).is_some());
     }
 
     #[test]

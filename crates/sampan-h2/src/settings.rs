@@ -49,6 +49,7 @@ pub(crate) struct PeerSettings {
     pub(crate) max_frame_bytes: usize,
     pub(crate) max_concurrent_streams: u32,
     pub(crate) header_table_bytes: usize,
+    pub(crate) max_header_list_bytes: usize,
 }
 
 /// The window of every stream and of the connection before anybody says otherwise.
@@ -116,6 +117,7 @@ impl PeerSettings {
             // Until the server has said so, no more than any sensible one allows.
             max_concurrent_streams: 100,
             header_table_bytes: TABLE_BYTES,
+            max_header_list_bytes: usize::MAX,
         }
     }
 
@@ -140,6 +142,7 @@ impl PeerSettings {
                 return Err(Reason::PROTOCOL_ERROR.error("MAX_FRAME_SIZE is out of its range"));
             }
             setting::MAX_FRAME_SIZE => self.max_frame_bytes = value as usize,
+            setting::MAX_HEADER_LIST_SIZE => self.max_header_list_bytes = value as usize,
             _ => {}
         }
         Ok(())

@@ -24,6 +24,8 @@ pub(crate) struct Stream<T> {
     pub(crate) sending: Half,
     /// A response's head or a request's has come: what comes next are trailers.
     pub(crate) has_head: bool,
+    /// Its request is HEAD: the response has no content, whatever its length.
+    pub(crate) asks_for_head: bool,
     /// Nobody asks for it any more; it goes when what it still sends has left.
     pub(crate) is_released: bool,
     /// It is in the ring of streams that want to send.
@@ -185,6 +187,7 @@ impl<T: Default> Stream<T> {
             receiving: Half::Open,
             sending: Half::Open,
             has_head: false,
+            asks_for_head: false,
             is_released: false,
             is_waiting: false,
             receive_window: 0,
@@ -204,6 +207,7 @@ impl<T: Default> Stream<T> {
         self.receiving = Half::Open;
         self.sending = Half::Open;
         self.has_head = false;
+        self.asks_for_head = false;
         self.is_released = false;
         self.is_waiting = false;
         self.taken = 0;

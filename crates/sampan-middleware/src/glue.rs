@@ -29,20 +29,20 @@ pub mod server;
 pub use crate::Body;
 pub use client::{Client, Rpc};
 
-/// What users may set of the headers of a call, as tonic sees it.
-fn sanitized(metadata: tonic::metadata::MetadataMap) -> http::HeaderMap {
-    const RESERVED: [&str; 5] = [
-        "te",
-        "content-type",
-        "grpc-message",
-        "grpc-message-type",
-        "grpc-status",
-    ];
+use crate::status_trailers::{strip, stripped};
+use tonic::{Status, metadata::MetadataMap};
+
+#[cfg(test)]
+mod tests;
+
+/// What users may set of the headers of a call.
+fn sanitized(metadata: MetadataMap) -> http::HeaderMap {
     let mut headers = metadata.into_headers();
-    if !headers.is_empty() {
-        for name in RESERVED {
-            headers.remove(name);
-        }
-    }
+    strip(&mut headers);
     headers
+}
+
+/// An answer that is this status alone.
+fn told(status: Status) -> http::Response<Body> {
+    stripped(status).into_http()
 }

@@ -142,11 +142,7 @@ impl Connection {
     /// faster.
     #[must_use]
     pub fn refuses(&self) -> Option<WhyNot> {
-        let state = self.handle.shared.lock();
-        if state.gone.is_some() || state.engine.is_closing() {
-            return Some(WhyNot::Closed);
-        }
-        (!state.engine.has_room()).then_some(WhyNot::Full)
+        self.handle.refuses()
     }
 
     /// Calls that are open on it.

@@ -16,6 +16,7 @@ pub fn is_reserved(name: &str) -> bool {
                 | "content-type"
                 | "grpc-encoding"
                 | "grpc-message"
+                | "grpc-message-type"
                 | "grpc-status"
                 | "grpc-status-details-bin"
                 | "host"
@@ -56,6 +57,7 @@ mod tests {
             "content-type",
             "grpc-encoding",
             "grpc-message",
+            "grpc-message-type",
             "grpc-status",
             "grpc-status-details-bin",
             "te",

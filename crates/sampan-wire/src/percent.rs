@@ -14,6 +14,25 @@ pub fn encode(message: &str) -> Cow<'_, str> {
     utf8_percent_encode(message, ESCAPED).into()
 }
 
+/// The beginning of what [`encode`] made, of `len` bytes at most: no escape and no character is
+/// cut in two.
+#[must_use]
+pub fn cut(value: &[u8], len: usize) -> &[u8] {
+    let mut end = len.min(value.len());
+    let last = &value[end.saturating_sub(2)..end];
+    if let Some(at) = last.iter().rposition(|byte| *byte == b'%')
+        && end < value.len()
+    {
+        end = end - last.len() + at;
+    }
+    while let Some([b'%', b'8' | b'9' | b'a' | b'b' | b'A' | b'B', ..]) = value.get(end..)
+        && end >= 3
+    {
+        end -= 3;
+    }
+    &value[..end]
+}
+
 /// Reads what a peer sent. Never fails, as the protocol asks: escapes that are none stay as
 /// they are, and what is not UTF-8 becomes U+FFFD.
 #[must_use]
@@ -35,6 +54,19 @@ mod tests {
     #[test]
     fn what_a_header_cannot_hold_is_escaped() {
         assert_eq!(encode("100% \n\u{7f} é"), "100%25 %0A%7F %C3%A9");
+    }
+
+    #[test]
+    fn what_is_cut_is_the_beginning_of_the_text() {
+        let text = "a % é\u{10ffff}z";
+        let whole = encode(text);
+        for len in 0..=whole.len() + 1 {
+            let cut = cut(whole.as_bytes(), len);
+            assert!(cut.len() <= len);
+            assert!(text.starts_with(&*decode(cut)), "{len}: {cut:?}");
+        }
+        assert_eq!(cut(whole.as_bytes(), usize::MAX), whole.as_bytes());
+        assert_eq!(cut(b"%80%80%80", 6), b"");
     }
 
     #[test]

@@ -262,14 +262,12 @@ fn value(random: &mut StdRng) -> Vec<u8> {
         2 => (b'!'..=b'~', random.random_range(500..3000)),
         _ => (b' '..=b'~', random.random_range(0..60)),
     };
-    let value: Vec<u8> = (0..length)
+    (0..length)
         .map(|_| random.random_range(octets.clone()))
-        .collect();
-    // Spaces are only allowed inside.
-    value.trim_ascii().to_vec()
+        .collect()
 }
 
-/// The list in the order in which [`fields`] gives it.
+/// The list in the order in which [`fields`] gives it, and without white space around values.
 fn expected(list: &[Field]) -> Vec<Field> {
     let order: [&[u8]; 5] = [b":method", b":scheme", b":authority", b":path", b":status"];
     let mut pseudo = Vec::new();
@@ -280,7 +278,7 @@ fn expected(list: &[Field]) -> Vec<Field> {
     for (name, value) in &list[pseudo.len()..] {
         map.append(
             HeaderName::from_bytes(name).expect("a valid name"),
-            HeaderValue::from_bytes(value).expect("a valid value"),
+            HeaderValue::from_bytes(value.trim_ascii()).expect("a valid value"),
         );
     }
     let regular = map

@@ -39,7 +39,8 @@ pub fn check(data: &[u8]) {
         let bytes: usize = fields.iter().map(bytes_of).sum();
         assert!(bytes <= list_bytes, "more is kept than allowed");
         match decoded.flaw {
-            None => assert_eq!(bytes, decoded.list_bytes, "all that was counted is there"),
+            // All but white space around values.
+            None => assert!(bytes <= decoded.list_bytes),
             Some(Flaw::TooLarge) => assert!(decoded.list_bytes > list_bytes),
             Some(Flaw::Malformed(_)) => assert!(bytes <= decoded.list_bytes),
         }

@@ -65,19 +65,22 @@ async fn a_deadline_that_comes_before_the_answer_names_the_attempt() {
 
 #[tokio::test]
 async fn answers_that_are_none_say_what_came_and_from_where() {
-    let html = |code| {
+    let typed = |code, content_type: &'static str| {
         handler(move |_| async move {
             let mut answer = respond([]);
             *answer.status_mut() = code;
-            let text = "text/html".parse().unwrap();
-            answer.headers_mut().insert("content-type", text);
+            let content_type = content_type.parse().unwrap();
+            answer.headers_mut().insert("content-type", content_type);
             answer
         })
     };
+    let html = |code| typed(code, "text/html");
+    let web = typed(http::StatusCode::OK, "application/grpc-web+proto");
     let gone = http::StatusCode::SERVICE_UNAVAILABLE;
     for (handler, code, part) in [
         (html(gone), Code::Unavailable, "HTTP 503"),
         (html(http::StatusCode::OK), Code::Unknown, "text/html"),
+        (web, Code::Unknown, "application/grpc-web+proto"),
         (
             handler(|_| async { respond([message("half")]) }),
             Code::Internal,
@@ -142,6 +145,22 @@ async fn a_layer_that_drops_what_a_request_carries_is_told_with_the_method() {
             "{text}"
         );
     }
+}
+
+#[tokio::test]
+async fn an_answer_with_headers_over_the_limit_is_resource_exhausted() {
+    let server = TestServer::start(handler(|_| async {
+        let mut answer = respond([message("half")]);
+        let long = "x".repeat(20_000).parse().unwrap();
+        answer.headers_mut().insert("x-long", long);
+        answer
+    }));
+    let channel = Channel::dial(server.target()).unwrap();
+    let status = say(&channel, "").await.unwrap_err();
+    let (code, text) = (status.code(), status.message());
+    assert_eq!(code, Code::ResourceExhausted, "{text}");
+    assert!(text.contains("the answer's headers of 20"), "{text}");
+    assert!(text.contains("over the limit of 16384 bytes"), "{text}");
 }
 
 #[tokio::test]

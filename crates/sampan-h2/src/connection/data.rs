@@ -38,6 +38,8 @@ pub(super) const fn wanted(header: FrameHeader) -> usize {
     if header.kind == kind::DATA && header.len >= LARGE {
         // With the length of its padding.
         HEADER_LEN + 1
+    } else if frame::is_unknown(header.kind) {
+        HEADER_LEN
     } else {
         HEADER_LEN + header.len
     }
@@ -155,6 +157,16 @@ impl<T: Default> Connection<T> {
         arriving.key = Some(key);
         self.arriving = Some(arriving);
         Ok(self.take_data(input))
+    }
+
+    /// Takes the next `len` bytes, as they arrive, for nobody's.
+    pub(super) const fn pass_over(&mut self, len: usize) {
+        self.arriving = Some(Arriving {
+            key: None,
+            left: len,
+            padding: 0,
+            is_end: false,
+        });
     }
 
     /// Takes what is there of the frame that arrives. None: it is for nobody, or more has to come.

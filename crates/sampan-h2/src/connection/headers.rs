@@ -5,7 +5,7 @@ use super::{
     receive::{Handled, TOO_MANY_FRAMES},
 };
 use crate::{
-    Event, Key, Reason, Role,
+    Event, Key, Reason, Role, Trailers, fit,
     frame::{self, FrameHeader, flag},
     head,
     hpack::{CompressionError, Flaw},
@@ -13,7 +13,7 @@ use crate::{
     reason::ConnectionError,
     streams::{Half, Place, Stream},
 };
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use std::time::Instant;
 
 /// Runs of ids that a client left out, as far as they are remembered.
@@ -195,7 +195,8 @@ impl<T: Default> Connection<T> {
             let decoded = self.decoder.decode(block).map_err(compression)?;
             let list_bytes = decoded.list_bytes;
             if let Some(Flaw::TooLarge) = decoded.flaw {
-                return self.answer_too_large(id, is_end, now);
+                let is_grpc = decoded.is_grpc_beyond || head::is_grpc(&decoded.fields);
+                return self.answer_too_large(id, is_end, is_grpc.then_some(list_bytes), now);
             }
             let Ok(head) = head::request(decoded, &mut self.latest_authority) else {
                 return self.refuse(id, Reason::PROTOCOL_ERROR, now);
@@ -244,12 +245,24 @@ impl<T: Default> Connection<T> {
         Ok(None)
     }
 
-    /// The client is told why in HTTP's words: what it sent was no fault of the protocol.
-    fn answer_too_large(&mut self, id: u32, is_end: bool, now: Instant) -> Handled {
+    /// The client is told why in its own words, gRPC's for a list of `grpc_bytes`, else HTTP's: what
+    /// it sent was no fault of the protocol.
+    fn answer_too_large(
+        &mut self,
+        id: u32,
+        is_end: bool,
+        grpc_bytes: Option<usize>,
+        now: Instant,
+    ) -> Handled {
         self.count_reset(now)?;
         let (key, _) = self.insert(id, true, is_end);
-        let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-        self.send_response(key, status, &[], &http::HeaderMap::new(), true);
+        if let Some(bytes) = grpc_bytes {
+            let end = fit::too_long("request", bytes, self.list_limit());
+            self.send_response(key, StatusCode::OK, &[fit::GRPC_TYPE], &end, true);
+        } else {
+            let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+            self.send_response(key, status, &[], &HeaderMap::new(), true);
+        }
         self.release(key);
         self.count_answer()?;
         Ok(None)
@@ -264,6 +277,9 @@ impl<T: Default> Connection<T> {
         } else {
             let decoded = self.decoder.decode(block).map_err(compression)?;
             let list_bytes = decoded.list_bytes;
+            if let Some(Flaw::TooLarge) = decoded.flaw {
+                return self.on_long_response(key, is_end, list_bytes);
+            }
             let Ok(head) = head::response(decoded) else {
                 return self.fail_stream(key, Reason::PROTOCOL_ERROR, now);
             };
@@ -276,19 +292,44 @@ impl<T: Default> Connection<T> {
             head
         };
         if head.status().is_informational() {
-            if is_end {
+            // There is no switching of protocols (RFC 9113, 8.6).
+            if is_end || head.status() == StatusCode::SWITCHING_PROTOCOLS {
                 return self.fail_stream(key, Reason::PROTOCOL_ERROR, now);
             }
             return Ok(None);
         }
         if let Some(stream) = self.streams.find(key) {
             stream.has_head = true;
-            stream.promised = head.content_length();
+            // Of these it says what another answer would have had (RFC 9110, 8.6).
+            let is_bare = stream.asks_for_head || head.status() == StatusCode::NOT_MODIFIED;
+            stream.promised = head.content_length().filter(|_| !is_bare);
+            if is_end && stream.promised.is_some_and(|len| len > 0) {
+                return self.fail_stream(key, Reason::PROTOCOL_ERROR, now);
+            }
         }
         if is_end {
             self.end_receiving(key);
         }
         Ok(Some(Event::Response { key, head, is_end }))
+    }
+
+    /// The call ends by a status of our own.
+    fn on_long_response(&mut self, key: Key, is_end: bool, list_bytes: usize) -> Handled {
+        if is_end {
+            self.end_receiving(key);
+        } else {
+            self.count_answer()?;
+            self.reset(key, Reason::CANCEL);
+        }
+        Ok(Some(Event::Response {
+            key,
+            head: head::response_too_long(list_bytes, self.list_limit()),
+            is_end: true,
+        }))
+    }
+
+    const fn list_limit(&self) -> u32 {
+        self.settings.max_header_list_bytes
     }
 
     fn on_trailers(&mut self, key: Key, is_end: bool, block: &[u8], now: Instant) -> Handled {
@@ -300,7 +341,13 @@ impl<T: Default> Connection<T> {
         } else {
             let decoded = self.decoder.decode(block).map_err(compression)?;
             let list_bytes = decoded.list_bytes;
-            let trailers = head::trailers(decoded);
+            let is_long = decoded.flaw == Some(Flaw::TooLarge) && self.role == Role::Client;
+            let trailers = if is_long {
+                let status = fit::too_long("answer", list_bytes, self.list_limit());
+                Ok(Trailers::Fields(Box::new(status)))
+            } else {
+                head::trailers(decoded)
+            };
             if let Ok(trailers) = &trailers
                 && generation == self.decoder.generation()
             {

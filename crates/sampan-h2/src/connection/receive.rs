@@ -14,8 +14,9 @@ use std::time::Instant;
 /// What a frame has come to.
 pub(super) type Handled = Result<Option<Event>, ConnectionError>;
 
-/// Every peer may send frames of this size without asking. Larger ones are for data, which does not
-/// wait until all of a frame is here, and for headers up to the longest block.
+/// Every peer may send frames of this size without asking. Larger ones are for data and for what we
+/// know nothing of, which do not wait until all of a frame is here, and for headers up to the longest
+/// block.
 const MAX_CONTROL: usize = 16 << 10;
 
 pub(super) const TOO_MANY_FRAMES: ConnectionError =
@@ -68,7 +69,7 @@ impl<T: Default> Connection<T> {
     /// Before a frame is waited for.
     fn check_length(&self, header: FrameHeader) -> Result<(), ConnectionError> {
         let most = match header.kind {
-            kind::DATA => return Ok(()),
+            kind if kind == kind::DATA || frame::is_unknown(kind) => return Ok(()),
             kind::HEADERS | kind::CONTINUATION => self.max_block_bytes().max(MAX_CONTROL),
             _ => MAX_CONTROL,
         };
@@ -101,12 +102,21 @@ impl<T: Default> Connection<T> {
         if header.kind == kind::DATA {
             return self.on_data(header, input, now);
         }
+        if frame::is_unknown(header.kind) {
+            if self.idle_frames.on_control(now) == Err(TooMuch) {
+                return Err(TOO_MANY_FRAMES);
+            }
+            // Unknown kinds are ignored (RFC 9113, 5.5).
+            self.pass_over(header.len);
+            input.advance(HEADER_LEN);
+            return Ok(None);
+        }
         let end = HEADER_LEN + header.len;
         let handled = match header.kind {
             kind::HEADERS => self.on_headers(header, &input[HEADER_LEN..end], now),
             kind::CONTINUATION => self.on_continuation(header, &input[HEADER_LEN..end], now),
             kind => {
-                if self.idle_frames.on_control() == Err(TooMuch) {
+                if self.idle_frames.on_control(now) == Err(TooMuch) {
                     return Err(TOO_MANY_FRAMES);
                 }
                 let payload = &input[HEADER_LEN..end];
@@ -120,7 +130,6 @@ impl<T: Default> Connection<T> {
                     kind::PING => self.on_ping(header, payload, now),
                     kind::GOAWAY => self.on_goaway(header, payload),
                     kind::WINDOW_UPDATE => self.on_window_update(header, payload, now),
-                    // Unknown kinds are ignored (RFC 9113, 5.5).
                     _ => Ok(None),
                 }
             }

@@ -3,8 +3,9 @@
 use super::{Connection, HIGH_WATER};
 use crate::{
     Key, Reason, Role,
+    fit::{list_bytes, shorten},
     frame::{self, FrameHeader, HEADER_LEN, flag, kind},
-    hpack::{Encoder, Indexing},
+    hpack::{Encoder, FIELD_OVERHEAD_BYTES, Indexing},
     streams::{Ending, Half},
 };
 use bytes::Bytes;
@@ -23,7 +24,8 @@ pub struct RequestFields<'a> {
     pub path: &'a str,
     /// What stands before the headers.
     pub fixed: &'a [(HeaderName, HeaderValue)],
-    /// The headers. Names that HTTP/2 has no place for are the caller's to leave out.
+    /// The headers. What HTTP/2 has no place for is left out: fields of the connection, white space
+    /// around values.
     pub headers: &'a HeaderMap,
     /// What changes with every request, and is not indexed: name and value.
     pub last: &'a [(&'static str, &'a [u8])],
@@ -34,7 +36,7 @@ pub struct RequestFields<'a> {
 pub enum NotOpened {
     /// As many are open as the server allows.
     Full,
-    /// One of the two ends is leaving.
+    /// One of the two ends is leaving, or there are no ids left.
     Closing,
 }
 
@@ -105,6 +107,7 @@ impl<T: Default> Connection<T> {
         let id = self.next_id;
         self.next_id += 2;
         let (key, stream) = self.insert(id, false, false);
+        stream.asks_for_head = *fields.method == Method::HEAD;
         set_up(&mut stream.user);
         let at = self.begin_headers();
         let memos = self.call_memos.as_ref();
@@ -141,7 +144,7 @@ impl<T: Default> Connection<T> {
         put(b":path", fields.path.as_bytes());
         put(b":authority", fields.authority.as_bytes());
         for (name, value) in fields.fixed {
-            put(name.as_str().as_bytes(), value.as_bytes());
+            put(name.as_str().as_bytes(), value.as_bytes().trim_ascii());
         }
         encode_map(encoder, fields.headers, out);
         if generation == self.encoder.generation() {
@@ -165,6 +168,8 @@ impl<T: Default> Connection<T> {
         if !self.may_send(key) {
             return;
         }
+        let shortened = is_end.then(|| self.shortened(fixed, headers)).flatten();
+        let headers = shortened.as_ref().unwrap_or(headers);
         let at = self.begin_headers();
         let generation = self.encoder.generation();
         if let Some(block) = self.responses.find(status, fixed, headers, generation) {
@@ -191,6 +196,22 @@ impl<T: Default> Connection<T> {
         if is_end {
             self.end_sending(key);
         }
+    }
+
+    /// A response without a body, if it is longer than the peer takes it.
+    fn shortened(
+        &self,
+        fixed: &[(HeaderName, HeaderValue)],
+        headers: &HeaderMap,
+    ) -> Option<HeaderMap> {
+        let status = ":status".len() + 3 + FIELD_OVERHEAD_BYTES;
+        let before = status + list_bytes(fixed.iter().map(|(name, value)| (name, value)));
+        let most = self.peer.max_header_list_bytes.saturating_sub(before);
+        (list_bytes(headers) > most).then(|| {
+            let mut headers = headers.clone();
+            shorten(&mut headers, most);
+            headers
+        })
     }
 
     /// Sends data, or keeps it until a window opens; `is_end`: the last.
@@ -276,7 +297,8 @@ impl<T: Default> Connection<T> {
                 let at = self.begin_headers();
                 match trailers {
                     None => self.encode_ok(),
-                    Some(trailers) => {
+                    Some(mut trailers) => {
+                        shorten(&mut trailers, self.peer.max_header_list_bytes);
                         let out = &mut self.output.buf;
                         self.encoder.begin(out);
                         encode_map(&mut self.encoder, &trailers, out);
@@ -508,6 +530,8 @@ fn encode_map(encoder: &mut Encoder, headers: &HeaderMap, out: &mut Vec<u8>) {
         } else {
             Indexing::of(name)
         };
-        encoder.field(name.as_str().as_bytes(), value.as_bytes(), indexing, out);
+        // RFC 9113, 8.2.1: a peer may take white space around it for a fault.
+        let value = value.as_bytes().trim_ascii();
+        encoder.field(name.as_str().as_bytes(), value, indexing, out);
     }
 }

@@ -2,12 +2,13 @@
 
 use std::fmt;
 
-use http::header;
+use http::header::{self, HeaderName};
 
 use super::field::{Entry, Field, Name};
 use super::repeats::Repeats;
 use super::table::{Scratch, Table, literal, plain, shared};
 use super::{CompressionError, Decoded, FIELD_OVERHEAD_BYTES, Flaw, integer};
+use crate::head::is_grpc_type;
 
 /// Decodes the header blocks of one connection, in the order in which they arrive.
 pub struct Decoder {
@@ -85,6 +86,8 @@ impl Decoder {
                 let entry = self.table.entry(index)?;
                 if count(decoded, entry.bytes, self.max_list_bytes) {
                     decoded.store(&entry.field);
+                } else if let Field::Regular(name, value) = &entry.field {
+                    pass_over(decoded, name, value.as_bytes());
                 }
             } else {
                 self.literal(from_here, &mut rest, decoded, &mut scratch)?;
@@ -142,6 +145,11 @@ impl Decoder {
         let value = plain(octets, is_coded, &mut scratch.value)?;
         let bytes = name.len() + value.len() + FIELD_OVERHEAD_BYTES;
         let wanted = count(decoded, bytes, self.max_list_bytes);
+        if let Name::Regular(name) = &name
+            && !wanted
+        {
+            pass_over(decoded, name, value);
+        }
         if indexed && bytes <= self.table.max_bytes {
             let (came_as, _) = from_here.split_at(from_here.len() - rest.len());
             if !self.table.append(came_as, bytes, rest.len()) {
@@ -162,7 +170,10 @@ impl Decoder {
             let mut field = Field::new(name, shared(value));
             if is_coded {
                 match &field {
-                    Field::Regular(_, value) => self.repeats.keep(octets, value),
+                    // One that was trimmed counts more than it is long.
+                    Field::Regular(_, kept) if kept.len() == value.len() => {
+                        self.repeats.keep(octets, kept);
+                    }
                     Field::Path(path) => self.repeats.keep_path(octets, path),
                     _ => {}
                 }
@@ -188,6 +199,11 @@ fn count(decoded: &mut Decoded, bytes: usize, max_list_bytes: usize) -> bool {
         return false;
     }
     true
+}
+
+#[cold]
+fn pass_over(decoded: &mut Decoded, name: &HeaderName, value: &[u8]) {
+    decoded.is_grpc_beyond |= *name == header::CONTENT_TYPE && is_grpc_type(value);
 }
 
 impl fmt::Debug for Decoder {

@@ -1,6 +1,6 @@
 //! A field as the decoder keeps it: parsed once, when it is decoded or enters the table.
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http::header::{self, HeaderName};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -115,13 +115,19 @@ fn is_connection_specific(name: &HeaderName) -> bool {
 
 impl Field {
     /// Parses the value of a field; nothing is refused, what is wrong becomes [`Field::Flawed`].
-    pub(super) fn new(name: Name, value: Bytes) -> Self {
+    pub(super) fn new(name: Name, mut value: Bytes) -> Self {
         if let Name::Flawed(why, _) = name {
             return Self::Flawed(name, why);
         }
-        // RFC 9113 section 8.2.1
         if let (Some(b' ' | b'\t'), _) | (_, Some(b' ' | b'\t')) = (value.first(), value.last()) {
-            return Self::Flawed(name, "field value begins or ends with white space");
+            // RFC 9113 section 8.2.1 forbids it; gRPC lets it be stripped, and peers do send it.
+            if !matches!(name, Name::Regular(_)) {
+                return Self::Flawed(name, "field value begins or ends with white space");
+            }
+            let is_text = |octet: &u8| !matches!(octet, b' ' | b'\t');
+            let end = value.iter().rposition(is_text).map_or(0, |last| last + 1);
+            value.truncate(end);
+            value.advance(value.iter().position(is_text).unwrap_or(0));
         }
         match name {
             Name::Method => match Method::from_bytes(&value) {
@@ -176,7 +182,8 @@ impl Field {
         }
     }
 
-    /// Name and value as they came; of one that is flawed they are not known any more.
+    /// Name and value as they came, but for white space around the value; of one that is flawed
+    /// they are not known any more.
     pub(super) fn octets(&self) -> Option<(&[u8], &[u8])> {
         Some(match self {
             Self::Method(method) => (b":method", method.as_str().as_bytes()),

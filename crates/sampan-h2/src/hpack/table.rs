@@ -7,7 +7,7 @@ use super::{
     static_table::{self, ENTRIES, STATIC_ENTRIES},
 };
 use bytes::Bytes;
-use std::collections::VecDeque;
+use std::{borrow::Cow, collections::VecDeque};
 
 /// The entries that the peer may name, and what they count.
 pub(super) struct Table {
@@ -188,15 +188,19 @@ fn put(entry: &Entry, literals: &mut Vec<u8>) -> bool {
     let Some((name, value)) = entry.field.octets() else {
         return false;
     };
-    if name.len() + value.len() + FIELD_OVERHEAD_BYTES != entry.bytes {
-        return false;
+    let mut value = Cow::Borrowed(value);
+    let trimmed = entry.bytes - FIELD_OVERHEAD_BYTES - name.len() - value.len();
+    if trimmed > 0 {
+        // It counts as much as before.
+        let len = value.len() + trimmed;
+        value.to_mut().resize(len, b' ');
     }
     let index = static_table::index_of_name(name);
     integer::encode(index.unwrap_or(0), 6, 0x40, literals);
     if index.is_none() {
         encoder::string_short(name, literals);
     }
-    encoder::string_short(value, literals);
+    encoder::string_short(&value, literals);
     true
 }
 

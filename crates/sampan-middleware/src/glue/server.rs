@@ -290,7 +290,7 @@ where
             drop(body);
             Ok(match assemble(parts, collected) {
                 Ok(request) => answer(handler(request).await),
-                Err(status) => status.into_http(),
+                Err(status) => super::told(status),
             })
         }),
     }
@@ -352,7 +352,7 @@ fn one_answer<A: Message>(
         Ok(respond(metadata, extensions, body, is_lean))
     }) {
         Ok(response) => response,
-        Err(status) => status.into_http(),
+        Err(status) => super::told(status),
     }
 }
 
@@ -367,7 +367,7 @@ where
             let body = Body::new(EncodedStream::of_answer(messages, limit));
             respond(metadata, extensions, body, false)
         }
-        Err(status) => status.into_http(),
+        Err(status) => super::told(status),
     }
 }
 
@@ -389,5 +389,5 @@ fn respond(
 }
 
 fn refuse(status: Status) -> ServerFuture {
-    Box::pin(ready(Ok(status.into_http())))
+    Box::pin(ready(Ok(super::told(status))))
 }

@@ -84,8 +84,11 @@ fn a_header_list_over_its_limit_fails_its_call_alone() {
     raw.frame(CONTINUATION, END_HEADERS, 1, &more);
     raw.frame(DATA, END_STREAM, 1, &message(&EchoRequest::default()));
     raw.flush().unwrap();
-    let end = raw.end_of(1);
-    assert!(!is_ok(&end), "{end:?}");
+    let refused = Ended::Status {
+        http: "200".to_owned(),
+        grpc: "8".to_owned(),
+    };
+    assert_eq!(raw.end_of(1), refused);
 
     raw.call(3, &EchoRequest::default());
     raw.flush().unwrap();

@@ -31,6 +31,9 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
+#[cfg(test)]
+mod tests;
+
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The connection as its users hold it.
@@ -194,6 +197,9 @@ impl Handle {
                     NotOpened::Closing => WhyNot::Closed,
                 };
                 drop(state);
+                if why == WhyNot::Closed {
+                    self.close();
+                }
                 return Err(payload.not_started(why));
             }
         };
@@ -219,6 +225,24 @@ impl Handle {
 
     pub(crate) fn is_closed(&self) -> bool {
         self.shared.is_closed()
+    }
+
+    /// Why a call that was started now would be refused, if it would be.
+    pub(crate) fn refuses(&self) -> Option<WhyNot> {
+        let state = self.shared.lock();
+        if state.gone.is_some() || state.engine.is_closing() {
+            drop(state);
+            self.close();
+            return Some(WhyNot::Closed);
+        }
+        (!state.engine.has_room()).then_some(WhyNot::Full)
+    }
+
+    /// A connection whose ids are used up closes without a word of the server's.
+    #[cold]
+    fn close(&self) {
+        self.shared.close();
+        self.shared.tell_of_room();
     }
 }
 

@@ -2,7 +2,7 @@
 //! that can be cancelled by a handle.
 
 use super::{BoxError, Client, Rpc};
-use crate::glue::{edges, guarded::Guarded};
+use crate::glue::{edges, guarded::Guarded, sanitized};
 use futures_util::Stream;
 use pin_project_lite::pin_project;
 use std::{
@@ -14,6 +14,7 @@ use tonic::{
     body::Body as TonicBody,
     client::{Grpc, GrpcService},
     codec::Codec,
+    metadata::MetadataMap,
 };
 
 /// The service of a client for the time of one call, with its answers guarded.
@@ -85,6 +86,8 @@ where
     );
 
     fn tell<M>(&self, mut request: Request<M>, rpc: &'static Rpc) -> Request<M> {
+        let metadata = std::mem::take(request.metadata_mut());
+        *request.metadata_mut() = MetadataMap::from_headers(sanitized(metadata));
         let extensions = request.extensions_mut();
         extensions.insert(GrpcMethod::new(rpc.service, rpc.name));
         extensions.insert(self.facts(rpc));

@@ -1,12 +1,17 @@
 //! Calls that tonic's own `Grpc` answers: compressed ones, and those of a user's codec.
 
 use super::{BoxError, Guarded, ServerFuture, Settings};
-use crate::{Body, glue::edges};
-use futures_util::Stream;
+use crate::{
+    Body,
+    glue::{edges, sanitized},
+    status_trailers::stripped,
+};
+use futures_util::{Stream, TryStreamExt, stream::MapErr};
 use std::pin::Pin;
 use tonic::{
     Request, Response, Status, Streaming,
     codec::Codec,
+    metadata::MetadataMap,
     server::{
         ClientStreamingService, Grpc, ServerStreamingService, StreamingService, UnaryService,
     },
@@ -14,6 +19,9 @@ use tonic::{
 
 /// A closure as tonic wants to see its handlers.
 struct Handler<F>(Option<F>);
+
+/// A stream of answers whose status says nothing that users may not set.
+type Stripped<S> = MapErr<S, fn(Status) -> Status>;
 
 type Handled<T> = Pin<Box<dyn Future<Output = Result<Response<T>, Status>> + Send>>;
 
@@ -82,14 +90,22 @@ impl Settings {
 // === impl Handler ===
 
 impl<F> Handler<F> {
-    fn run<Q, T, Fut>(&mut self, request: Request<Q>) -> Handled<T>
+    fn run<Q, T, R, Fut>(&mut self, request: Request<Q>, shape: fn(T) -> R) -> Handled<R>
     where
         F: FnOnce(Request<Q>) -> Fut,
         Fut: Future<Output = Result<Response<T>, Status>> + Send + 'static,
-        T: 'static,
+        T: Send + 'static,
+        R: 'static,
     {
         match self.0.take() {
-            Some(handler) => Box::pin(handler(request)),
+            Some(handler) => {
+                let call = handler(request);
+                Box::pin(async move {
+                    let (metadata, answer, extensions) = call.await.map_err(stripped)?.into_parts();
+                    let metadata = MetadataMap::from_headers(sanitized(metadata));
+                    Ok(Response::from_parts(metadata, shape(answer), extensions))
+                })
+            }
             // tonic calls it once.
             None => Box::pin(async { Err(Status::internal("called twice")) }),
         }
@@ -98,7 +114,7 @@ impl<F> Handler<F> {
 
 impl<Q, A, F, Fut> UnaryService<Q> for Handler<F>
 where
-    A: 'static,
+    A: Send + 'static,
     F: FnOnce(Request<Q>) -> Fut,
     Fut: Future<Output = Result<Response<A>, Status>> + Send + 'static,
 {
@@ -106,13 +122,13 @@ where
     type Future = Handled<A>;
 
     fn call(&mut self, request: Request<Q>) -> Handled<A> {
-        self.run(request)
+        self.run(request, std::convert::identity)
     }
 }
 
 impl<Q, A, F, Fut> ClientStreamingService<Q> for Handler<F>
 where
-    A: 'static,
+    A: Send + 'static,
     F: FnOnce(Request<Streaming<Q>>) -> Fut,
     Fut: Future<Output = Result<Response<A>, Status>> + Send + 'static,
 {
@@ -120,36 +136,36 @@ where
     type Future = Handled<A>;
 
     fn call(&mut self, request: Request<Streaming<Q>>) -> Handled<A> {
-        self.run(request)
+        self.run(request, std::convert::identity)
     }
 }
 
 impl<Q, A, S, F, Fut> ServerStreamingService<Q> for Handler<F>
 where
-    S: Stream<Item = Result<A, Status>> + 'static,
+    S: Stream<Item = Result<A, Status>> + Send + 'static,
     F: FnOnce(Request<Q>) -> Fut,
     Fut: Future<Output = Result<Response<S>, Status>> + Send + 'static,
 {
     type Response = A;
-    type ResponseStream = S;
-    type Future = Handled<S>;
+    type ResponseStream = Stripped<S>;
+    type Future = Handled<Stripped<S>>;
 
-    fn call(&mut self, request: Request<Q>) -> Handled<S> {
-        self.run(request)
+    fn call(&mut self, request: Request<Q>) -> Handled<Stripped<S>> {
+        self.run(request, |answers| answers.map_err(stripped))
     }
 }
 
 impl<Q, A, S, F, Fut> StreamingService<Q> for Handler<F>
 where
-    S: Stream<Item = Result<A, Status>> + 'static,
+    S: Stream<Item = Result<A, Status>> + Send + 'static,
     F: FnOnce(Request<Streaming<Q>>) -> Fut,
     Fut: Future<Output = Result<Response<S>, Status>> + Send + 'static,
 {
     type Response = A;
-    type ResponseStream = S;
-    type Future = Handled<S>;
+    type ResponseStream = Stripped<S>;
+    type Future = Handled<Stripped<S>>;
 
-    fn call(&mut self, request: Request<Streaming<Q>>) -> Handled<S> {
-        self.run(request)
+    fn call(&mut self, request: Request<Streaming<Q>>) -> Handled<Stripped<S>> {
+        self.run(request, |answers| answers.map_err(stripped))
     }
 }
