@@ -246,12 +246,13 @@ async fn unread<C: Client>(
     until: Until,
 ) -> Outcome {
     const STREAMS: usize = 8;
-    const MESSAGE_BYTES: u32 = 4 << 10;
+    // Shorter than a stream's window, and nearly as long: of those less than one fits beside another.
+    const MESSAGE_BYTES: [u32; 2] = [4 << 10, 200 << 10];
     let mut streams = Vec::with_capacity(STREAMS);
-    for _ in 0..STREAMS {
+    for number in 0..STREAMS {
         let request = DownloadRequest {
             messages: u32::MAX,
-            payload_bytes: MESSAGE_BYTES,
+            payload_bytes: MESSAGE_BYTES[number % 2],
         };
         streams.push(client.download(request).await.expect("the stream opens"));
     }
