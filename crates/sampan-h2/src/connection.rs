@@ -64,8 +64,12 @@ pub struct Connection<T> {
     holds_window: bool,
     send_window: i64,
     header_bytes: usize,
-    /// Bytes in the queues of all streams.
+    /// Bytes in the queues of all streams, and of these, of streams whose own window is shut: those
+    /// are not in the ring.
     queued: usize,
+    shut: usize,
+    /// Bytes that have left the queues.
+    unqueued: u64,
     goaway: Goaway,
     /// The peer takes no streams above this.
     peer_goaway: Option<u32>,
@@ -151,6 +155,8 @@ impl<T: Default> Connection<T> {
             send_window: i64::from(INITIAL_WINDOW),
             header_bytes: 0,
             queued: 0,
+            shut: 0,
+            unqueued: 0,
             goaway: Goaway::Not,
             peer_goaway: None,
             bucket: ResetBucket::new(settings.resets, settings.resets_per_second),
@@ -214,6 +220,30 @@ impl<T: Default> Connection<T> {
     #[must_use]
     pub const fn queued_bytes(&self) -> usize {
         self.queued
+    }
+
+    /// Of these, the bytes that wait for the peer to open the window of their own stream.
+    #[must_use]
+    pub const fn shut_bytes(&self) -> usize {
+        self.shut
+    }
+
+    /// Whether the peer lets new streams send anything before it opens their windows.
+    #[must_use]
+    pub const fn opens_windows(&self) -> bool {
+        self.peer.stream_window > 0
+    }
+
+    /// Bytes that have waited in this engine and went on to the output, since the beginning.
+    #[must_use]
+    pub const fn unqueued_bytes(&self) -> u64 {
+        self.unqueued
+    }
+
+    /// Bytes of headers that are kept for open streams. Of a server.
+    #[must_use]
+    pub const fn header_bytes(&self) -> usize {
+        self.header_bytes
     }
 
     /// Whether something waits for the peer to open the connection's window.
@@ -360,6 +390,7 @@ impl<T: Default> Connection<T> {
     fn cut(&mut self, key: Key) {
         if let Some(stream) = self.streams.find(key) {
             self.queued -= stream.queue.len();
+            self.shut -= stream.shut_bytes();
             stream.cut();
         }
     }

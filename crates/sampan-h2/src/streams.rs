@@ -167,6 +167,11 @@ impl<T> Stream<T> {
         !matches!(self.receiving, Half::Open) && !matches!(self.sending, Half::Open)
     }
 
+    /// What waits for the window of this stream: with a window it would be in the ring.
+    pub(crate) const fn shut_bytes(&self) -> usize {
+        if self.is_waiting { 0 } else { self.queue.len() }
+    }
+
     pub(crate) fn cut(&mut self) {
         for half in [&mut self.receiving, &mut self.sending] {
             if *half == Half::Open {

@@ -1,11 +1,16 @@
-//! What half-received messages of a process may hold together.
+//! What half-received messages of a process may hold together, and what nobody reads.
+
+mod charge;
+
+pub(crate) use charge::Charge;
 
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering},
 };
 
-/// A share of the process's memory for messages that are still arriving. Clones share it.
+/// A share of the process's memory for messages that are still arriving, and for what waits on
+/// streams that nobody reads. Clones share it.
 #[derive(Clone, Debug)]
 pub struct MemoryBudget(Arc<Account>);
 
@@ -52,6 +57,43 @@ impl MemoryBudget {
             used: AtomicUsize::new(0),
             whole: Some(self.clone()),
         }))
+    }
+
+    /// Takes up to `bytes` for as long as [`give`](Self::give) does not give them back: never more
+    /// than leaves as much for the others as this share then has.
+    fn take(&self, bytes: usize) -> usize {
+        let whole = self.0.whole.as_ref().unwrap_or(self);
+        let mut taken = 0;
+        let take = |used: usize| {
+            let left = whole.0.limit.saturating_sub(used);
+            taken = bytes.min(left.saturating_sub(self.used()) / 2);
+            (taken > 0).then_some(used + taken)
+        };
+        if whole
+            .0
+            .used
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
+            .is_err()
+        {
+            return 0;
+        }
+        if self.0.whole.is_some() {
+            self.0.used.fetch_add(taken, Ordering::Relaxed);
+        }
+        taken
+    }
+
+    fn give(&self, bytes: usize) {
+        self.0.used.fetch_sub(bytes, Ordering::Relaxed);
+        if let Some(whole) = &self.0.whole {
+            whole.0.used.fetch_sub(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether less than a quarter of the whole is left.
+    fn is_short(&self) -> bool {
+        let whole = self.0.whole.as_ref().unwrap_or(self);
+        whole.used() > whole.0.limit - whole.0.limit / 4
     }
 
     pub(crate) fn reserve(&self, bytes: usize) -> Option<Reserved> {

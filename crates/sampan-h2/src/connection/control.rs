@@ -129,6 +129,7 @@ impl<T: Default> Connection<T> {
             }
             let wants = !stream.queue.is_empty() && stream.send_window > 0;
             if wants && !stream.is_waiting {
+                self.shut -= stream.shut_bytes();
                 stream.is_waiting = true;
                 self.waiting.push_back(key.slot);
             }
@@ -251,6 +252,7 @@ impl<T: Default> Connection<T> {
             return self.fail_stream(key, Reason::FLOW_CONTROL_ERROR, now);
         }
         if !stream.queue.is_empty() && stream.send_window > 0 && !stream.is_waiting {
+            self.shut -= stream.shut_bytes();
             stream.is_waiting = true;
             self.waiting.push_back(slot);
             self.pump();

@@ -271,6 +271,7 @@ impl<T: Default> Connection<T> {
             return Sent::Whole;
         }
         self.queued += len;
+        self.shut -= stream.shut_bytes();
         stream.queue.push(data.into_bytes());
         stream.ending = ending;
         if !stream.is_waiting {
@@ -336,6 +337,14 @@ impl<T: Default> Connection<T> {
             .map_or(0, |stream| stream.queue.len())
     }
 
+    /// Bytes of a stream that wait for the peer to open its own window.
+    #[must_use]
+    pub fn shut(&self, key: Key) -> usize {
+        self.streams
+            .find_ref(key)
+            .map_or(0, |stream| stream.shut_bytes())
+    }
+
     /// Bytes that the peer takes of a stream now.
     #[must_use]
     pub fn room(&self, key: Key) -> usize {
@@ -374,10 +383,12 @@ impl<T: Default> Connection<T> {
             if !stream.queue.is_empty() {
                 if most <= 0 {
                     // The stream's own window is shut; its update brings it back.
+                    self.shut += stream.queue.len();
                     continue;
                 }
                 let data = stream.queue.take(most as usize);
                 self.queued -= data.len();
+                self.unqueued += data.len() as u64;
                 stream.send_window -= data.len() as i64;
                 self.send_window -= data.len() as i64;
                 self.has_sent = true;
@@ -452,6 +463,8 @@ impl<T: Default> Connection<T> {
         self.queued -= stream.queue.len();
         if stream.is_waiting {
             self.waiting.retain(|slot| *slot != key.slot);
+        } else {
+            self.shut -= stream.queue.len();
         }
         self.streams.remove(key);
     }

@@ -66,6 +66,8 @@ struct Server<IO, S, F, B> {
     is_draining: bool,
     /// Bytes wait, and none has left since.
     is_stalled: bool,
+    /// What had left the streams' queues when that was last looked at.
+    unqueued: u64,
     has_ended: bool,
     must_flush: bool,
     /// Calls when the connection last gave its memory back, and when it was last seen quiet.
@@ -219,6 +221,7 @@ where
             awaits_pong: false,
             is_draining: false,
             is_stalled: false,
+            unqueued: 0,
             has_ended: false,
             must_flush: false,
             rested_at: 0,
@@ -274,6 +277,10 @@ where
             return Poll::Ready(ended);
         }
         let mut state = self.shared.lock();
+        if state.is_off() {
+            self.shared.settle(state);
+            state = self.shared.lock();
+        }
         let has_written = state.batch.is_empty() && state.engine.output().is_empty();
         if has_written && state.engine.is_drained() {
             return Poll::Ready(Ended::Well);
@@ -423,8 +430,11 @@ where
                 cx.waker().wake_by_ref();
             }
         }
-        let is_stalled = state.handover.is_blocked() || state.engine.is_shut();
+        let is_shut = state.engine.is_shut();
+        let is_stalled = state.handover.is_blocked() || is_shut;
+        let unqueued = state.engine.unqueued_bytes();
         drop(state);
+        let has_unqueued = std::mem::replace(&mut self.unqueued, unqueued) != unqueued;
         // TLS keeps what it was given while its socket is full.
         self.must_flush |= has_written;
         if self.must_flush
@@ -434,7 +444,9 @@ where
             flushed?;
         }
         let is_stalled = is_stalled || self.must_flush;
-        if is_stalled != self.is_stalled || (is_stalled && has_written) {
+        // Answers to control frames always leave: behind a shut window they are no progress.
+        let has_moved = if is_shut { has_unqueued } else { has_written };
+        if is_stalled != self.is_stalled || (is_stalled && has_moved) {
             self.is_stalled = is_stalled;
             let until = is_stalled.then(|| Instant::now() + MAX_STALL);
             self.alarms.set(Alarm::Stall, until);

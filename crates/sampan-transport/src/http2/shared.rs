@@ -5,8 +5,8 @@ use super::{
     io::Writer,
 };
 use crate::{
-    TransportError,
-    budget::MemoryBudget,
+    ResetReason, TransportError,
+    budget::{Charge, MemoryBudget},
     inbox::{End, Failure, Inbox, Wish},
     overlap,
 };
@@ -50,6 +50,8 @@ pub(crate) struct State {
     pub(crate) is_orphan: bool,
     /// Somebody waits for room.
     pub(crate) is_awaited: bool,
+    /// For what nobody reads. Of a server.
+    charge: Charge,
     /// The next ones are worth a look for whoever waits for streams to drain.
     drained: Vec<Key>,
 }
@@ -101,6 +103,7 @@ impl Shared {
                 gone: None,
                 is_orphan: false,
                 is_awaited: false,
+                charge: Charge::new(budget.clone()),
                 drained: Vec::new(),
             }),
             driver: AtomicWaker::new(),
@@ -196,6 +199,17 @@ impl Shared {
         }
     }
 
+    /// Has what stands still [charged for](State::settle).
+    pub(crate) fn settle(&self, mut state: MutexGuard<'_, State>) {
+        let mut wakes = Wakes::default();
+        let handlers = state.settle(&mut wakes);
+        self.flush(state);
+        for handler in handlers {
+            handler.abort();
+        }
+        wakes.wake();
+    }
+
     /// Whether no further call is taken.
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.as_ref().is_some_and(|closed| *closed.borrow())
@@ -268,9 +282,56 @@ impl State {
         batch
     }
 
-    /// Bytes of answers that the client has not taken.
+    /// Bytes of answers that the client's socket and the connection's window have not taken. What
+    /// waits for the window of its own stream stops nobody else, and is [charged](Self::is_off):
+    /// unless new streams could not be answered either.
     pub(crate) fn waiting_bytes(&self) -> usize {
-        self.engine.queued_bytes() + self.engine.output().len() + self.batch.len()
+        let shut = if self.engine.opens_windows() {
+            self.engine.shut_bytes()
+        } else {
+            0
+        };
+        self.engine.queued_bytes() - shut + self.engine.output().len() + self.batch.len()
+    }
+
+    /// What is kept for streams that somebody does not read.
+    const fn standing_bytes(&self) -> usize {
+        self.engine.shut_bytes()
+    }
+
+    /// Whether the budget has to hear of what stands still.
+    pub(crate) const fn is_off(&self) -> bool {
+        self.charge.is_off(self.standing_bytes())
+    }
+
+    /// Charges the budget for what stands still. Where it has no room, the streams that hold most
+    /// are reset, except the only one while the process has plenty: one large answer always passes.
+    /// Gives the handlers that are to be ended.
+    pub(crate) fn settle(&mut self, wakes: &mut Wakes) -> Vec<AbortHandle> {
+        let mut handlers = Vec::new();
+        while !self.charge.settle(self.standing_bytes()) {
+            let keys: Vec<_> = self.engine.users_mut().map(|(key, _)| key).collect();
+            let holds = |key: &Key| self.engine.shut(*key);
+            let holders = keys.iter().filter(|key| holds(key) > 0).count();
+            let Some(key) = keys.into_iter().max_by_key(holds) else {
+                break;
+            };
+            if holders == 0 || (holders == 1 && !self.charge.is_short()) {
+                break;
+            }
+            tracing::debug!(
+                bytes = holds(&key),
+                "no memory is left for a stream that nobody reads"
+            );
+            self.engine.reset(key, Reason::ENHANCE_YOUR_CALM);
+            let reason = ResetReason::EnhanceYourCalm;
+            let handler = self.end(key, End::Failed(Failure::Reset { reason }), wakes);
+            if handler.is_none() {
+                self.engine.release(key);
+            }
+            handlers.extend(handler);
+        }
+        handlers
     }
 
     /// Gives memory back that a quiet connection does not need.

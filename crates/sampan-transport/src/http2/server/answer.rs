@@ -161,7 +161,12 @@ impl OpenStream {
                     if let Some(slot) = state.engine.user_mut(self.key) {
                         slot.sender = Some(cx.waker().clone());
                     }
-                    self.shared.flush(state);
+                    if state.is_off() {
+                        // It may be this stream that ends.
+                        self.shared.settle(state);
+                    } else {
+                        self.shared.flush(state);
+                    }
                     return Poll::Pending;
                 }
                 state.engine.room(self.key)
