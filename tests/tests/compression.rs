@@ -265,11 +265,7 @@ async fn an_encoding_that_a_server_does_not_take_is_unimplemented_and_those_it_t
         (Some(only_gzip), "zstd", "gzip,identity"),
     ] {
         let (target, _) = serve(EchoServer::new(Spy), compression).await;
-        let mut request = Request::new(asks(0, 0));
-        request
-            .metadata_mut()
-            .insert("grpc-encoding", name.parse().unwrap());
-        let status = client(&target, None).unary(request).await.unwrap_err();
+        let status = raw(&target, Some(name), &[0; 5]).await;
         assert_eq!(status.code(), Code::Unimplemented, "{status}");
         assert_eq!(status.metadata().get("grpc-accept-encoding").unwrap(), list);
     }

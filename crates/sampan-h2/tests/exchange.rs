@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const GRPC: (HeaderName, HeaderValue) = (
     http::header::CONTENT_TYPE,
@@ -324,6 +325,14 @@ fn there_is_no_switching_of_protocols() {
     }
 }
 
+/// A frame of sevens.
+fn frame(kind: u8, stream: u8, len: usize) -> BytesMut {
+    let [_, a, b, c] = (len as u32).to_be_bytes();
+    let mut frame = BytesMut::from(&[a, b, c, kind, 0, 0, 0, 0, stream][..]);
+    frame.resize(9 + len, 7);
+    frame
+}
+
 #[test]
 fn frames_of_unknown_kinds_are_ignored_up_to_the_size_of_a_frame() {
     let mut settings = Settings::default();
@@ -333,14 +342,8 @@ fn frames_of_unknown_kinds_are_ignored_up_to_the_size_of_a_frame() {
     let mut client = Engine::new(Role::Client, Settings::default());
     open(&mut client, &HeaderMap::new());
     let key = taken(&mut server, said(&mut client));
-    let frame = |kind, stream, len: usize| {
-        let [_, a, b, c] = (len as u32).to_be_bytes();
-        let mut frame = BytesMut::from(&[a, b, c, kind, 0, 0, 0, 0, stream][..]);
-        frame.resize(9 + len, 7);
-        frame
-    };
     // Full frames of data are answered by an offer of larger ones.
-    heard(&mut server, frame(0, 1, 16 << 10));
+    heard(&mut server, frame(DATA, 1, 16 << 10));
     for len in [0, 1, 16 << 10, 128 << 10] {
         let mut wire = frame(0xee, 1, len);
         wire.extend_from_slice(&frame(6, 0, 8));
@@ -360,4 +363,29 @@ fn frames_of_unknown_kinds_are_ignored_up_to_the_size_of_a_frame() {
     let mut larger = frame(0xee, 1, (128 << 10) + 1);
     let error = server.receive(&mut larger, Instant::now()).unwrap_err();
     assert_eq!(error.reason, Reason::FRAME_SIZE_ERROR);
+}
+
+#[test]
+fn data_beyond_the_window_of_a_stream_is_counted_with_the_resets() {
+    let mut settings = Settings::default();
+    (settings.resets, settings.resets_per_second) = (3, 0);
+    let mut server = Engine::new(Role::Server, settings);
+    let mut client = Engine::new(Role::Client, Settings::default());
+    for n in 0..4 {
+        open(&mut client, &HeaderMap::new());
+        let key = taken(&mut server, said(&mut client));
+        for _ in 0..16 {
+            heard(&mut server, frame(DATA, 2 * n + 1, 16 << 10));
+        }
+        let mut beyond = frame(DATA, 2 * n + 1, 1);
+        match server.receive(&mut beyond, Instant::now()) {
+            Ok(Some(Event::Reset { reason, .. })) => {
+                assert_eq!((reason, n < 3), (Reason::FLOW_CONTROL_ERROR, true));
+                heard(&mut server, beyond);
+            }
+            Err(error) => assert_eq!((error.reason, n), (Reason::ENHANCE_YOUR_CALM, 3)),
+            other => panic!("{other:?}"),
+        }
+        server.release(key);
+    }
 }

@@ -8,10 +8,19 @@ use std::borrow::Cow;
 /// Space to tilde stay as they are, but for the sign itself.
 const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
 
-/// Makes any text fit a header value.
+/// Makes any text fit a header value. Spaces around it are escaped as well: a peer may strip them.
 #[must_use]
 pub fn encode(message: &str) -> Cow<'_, str> {
-    utf8_percent_encode(message, ESCAPED).into()
+    let inner = message.trim_start_matches(' ');
+    let before = message.len() - inner.len();
+    let text = inner.trim_end_matches(' ');
+    let after = inner.len() - text.len();
+    let encoded = utf8_percent_encode(text, ESCAPED);
+    if before + after == 0 {
+        return encoded.into();
+    }
+    let spaces = |count| "%20".repeat(count);
+    format!("{}{encoded}{}", spaces(before), spaces(after)).into()
 }
 
 /// The beginning of what [`encode`] made, of `len` bytes at most: no escape and no character is
@@ -57,6 +66,12 @@ mod tests {
     }
 
     #[test]
+    fn spaces_around_a_text_are_escaped() {
+        assert_eq!(encode("  a b "), "%20%20a b%20");
+        assert_eq!(encode("  "), "%20%20");
+    }
+
+    #[test]
     fn what_is_cut_is_the_beginning_of_the_text() {
         let text = "a % é\u{10ffff}z";
         let whole = encode(text);
@@ -82,6 +97,7 @@ mod tests {
         fn any_text_comes_back_and_is_printable_ascii_on_the_wire(message in any::<String>()) {
             let encoded = encode(&message);
             prop_assert!(encoded.bytes().all(|byte| (0x20..=0x7e).contains(&byte)));
+            prop_assert_eq!(encoded.trim_ascii(), &*encoded);
             prop_assert_eq!(decode(encoded.as_bytes()), message.as_str());
         }
 

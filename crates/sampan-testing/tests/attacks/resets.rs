@@ -2,9 +2,13 @@
 
 use crate::{
     code,
-    raw::{DATA, END_STREAM, Ended, Frames, PRIORITY, Raw, WINDOW_UPDATE, nth},
+    raw::{
+        DATA, END_STREAM, Ended, Frames, INITIAL_WINDOW_SIZE, PRIORITY, Raw, WINDOW_UPDATE,
+        message, nth,
+    },
     target::Scene,
 };
+use sampan_testing::proto::EchoRequest;
 use std::{
     thread::sleep,
     time::{Duration, Instant},
@@ -95,5 +99,28 @@ fn windows_that_overflow_are_counted_with_them() {
         raw.frame(WINDOW_UPDATE, 0, nth(n + 1), &overflow);
     });
     assert_eq!(code, Some(code::ENHANCE_YOUR_CALM));
+    scene.ends_well(16);
+}
+
+#[test]
+fn data_beyond_the_window_of_a_stream_ends_that_stream_alone() {
+    let scene = Scene::set();
+    // Nothing of an answer leaves, so that the handler stops reading.
+    let mut raw = Raw::connect(scene.address, &[(INITIAL_WINDOW_SIZE, 0)]);
+    let request = EchoRequest {
+        payload: vec![7; 1000],
+        ..EchoRequest::default()
+    };
+    let messages = message(&request).repeat(15);
+    for n in 0..8 {
+        raw.head(0, nth(n), "Bidi");
+        // Twice the window.
+        for _ in 0..512 * 1024 / messages.len() {
+            raw.frame(DATA, 0, nth(n), &messages);
+        }
+        raw.flush().unwrap();
+        assert_eq!(raw.end_of(nth(n)), Ended::Reset(code::FLOW_CONTROL_ERROR));
+    }
+    assert!(raw.is_alive());
     scene.ends_well(16);
 }
