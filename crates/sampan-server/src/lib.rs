@@ -50,8 +50,8 @@ pub use run::{run, run_with};
 pub use sampan_middleware::compression;
 pub use sampan_middleware::overload::QueueDelaySettings;
 pub use sampan_transport::{
-    Certificate, Http2Settings, Identity, ServerTls, ServerTlsError, ServerTlsSettings,
-    SpiffeError, SpiffeId, SpiffePeers,
+    Certificate, Http2Settings, Identity, MemoryBudget, ServerTls, ServerTlsError,
+    ServerTlsSettings, SpiffeError, SpiffeId, SpiffePeers,
 };
 pub use server::Server;
 

@@ -25,7 +25,8 @@ use sampan_middleware::{
     overload::{QueueDelaySettings, Shedder},
 };
 use sampan_transport::{
-    Address, Http2Settings, Incoming, ListenSettings, Listener, Protocols, ServerTlsSettings,
+    Address, Http2Settings, Incoming, ListenSettings, Listener, MemoryBudget, Protocols,
+    ServerTlsSettings,
 };
 use std::{convert::Infallible, path::Path, sync::Arc, time::Duration};
 use tokio::time::Instant;
@@ -293,6 +294,37 @@ impl<L> Server<L> {
     pub fn keepalive(mut self, interval: Option<Duration>, timeout: Duration) -> Self {
         self.config.connections.http2.keepalive_interval = interval;
         self.config.connections.http2.keepalive_timeout = timeout;
+        self
+    }
+
+    /// How long the first bytes of a connection may take, after its TLS handshake. Default: 10 s.
+    #[must_use]
+    pub const fn preface_timeout(mut self, time: Duration) -> Self {
+        self.config.connections.preface_timeout = time;
+        self
+    }
+
+    /// How long the header of an HTTP/1 request may take, where HTTP/1 is spoken. Default: 30 s.
+    #[must_use]
+    pub const fn http1_header_timeout(mut self, time: Duration) -> Self {
+        self.config.connections.http1_header_timeout = time;
+        self
+    }
+
+    /// Connections without a call for so long are asked to go, looked at once in that time. None:
+    /// never. Default: 5 min.
+    #[must_use]
+    pub const fn idle_timeout(mut self, time: Option<Duration>) -> Self {
+        self.config.connections.idle_timeout = time;
+        self
+    }
+
+    /// What all connections may hold together of long messages that arrive, and for streams that
+    /// nobody reads; where there is no room, calls end with RESOURCE_EXHAUSTED. Default: a quarter
+    /// of the container's memory, else 256 MiB.
+    #[must_use]
+    pub fn receive_budget(mut self, budget: MemoryBudget) -> Self {
+        self.config.connections.receive_budget = budget;
         self
     }
 

@@ -117,6 +117,12 @@ impl MemoryBudget {
 
 // === impl Reserved ===
 
+impl Reserved {
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
 impl Drop for Reserved {
     fn drop(&mut self) {
         self.budget.0.used.fetch_sub(self.bytes, Ordering::Relaxed);

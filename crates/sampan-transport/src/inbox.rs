@@ -23,7 +23,13 @@ pub(crate) struct Inbox {
     end: Option<Kept>,
     pub(crate) reader: Option<Waker>,
     rare: Option<Box<Rare>>,
+    /// Bytes that wait here, as far as they were not reserved; and how many of them somebody has
+    /// [noted](Self::note).
+    unread: u32,
+    noted: u32,
     is_grpc: bool,
+    /// Its stream is only kept for what it still sends: it is noted no more.
+    is_left: bool,
     /// Nobody reads any more: what comes is dropped.
     is_closed: bool,
 }
@@ -131,12 +137,22 @@ impl Inbox {
         let Some(partial) = rare.partial.take_if(|partial| partial.is_whole()) else {
             return false;
         };
+        let is_reserved = partial.reserved.is_some();
         rare.reserved.extend(partial.reserved);
-        self.push_chunk(partial.bytes.freeze());
+        let bytes = partial.bytes.freeze();
+        if !is_reserved {
+            self.unread += bytes.len() as u32;
+        }
+        self.append(bytes);
         true
     }
 
     fn push_chunk(&mut self, data: Bytes) {
+        self.unread += data.len() as u32;
+        self.append(data);
+    }
+
+    fn append(&mut self, data: Bytes) {
         if data.is_empty() {
             return;
         }
@@ -229,11 +245,17 @@ impl Inbox {
             return None;
         }
         let chunk = self.first.take()?;
+        let mut was_reserved = false;
         if let Some(rare) = &mut self.rare {
             self.first = rare.more.pop_front();
-            if chunk.len() >= LONG {
+            let next = rare.reserved.front();
+            was_reserved = next.is_some_and(|next| next.bytes() == chunk.len());
+            if was_reserved {
                 rare.reserved.pop_front();
             }
+        }
+        if !was_reserved {
+            self.unread -= chunk.len() as u32;
         }
         Some(chunk)
     }
@@ -252,6 +274,7 @@ impl Inbox {
             return None;
         }
         let end = self.end.take()?.into();
+        self.unread = 0;
         let first = self.first.take().unwrap_or_default();
         let more = self.rare.as_mut().map(|rare| &mut rare.more);
         let Some(more) = more.filter(|more| !more.is_empty()) else {
@@ -280,12 +303,49 @@ impl Inbox {
         }
     }
 
+    /// Bytes that wait here, beyond those that were reserved for long messages.
+    pub(crate) fn unread(&self) -> usize {
+        let partial = self.partial();
+        let partial = partial.filter(|partial| partial.reserved.is_none());
+        self.unread as usize + partial.map_or(0, |partial| partial.bytes.len() + partial.lent)
+    }
+
+    /// Notes what is unread, for a `sum` of what all inboxes have noted.
+    pub(crate) fn note(&mut self, sum: &mut usize) {
+        if self.is_left {
+            return;
+        }
+        let unread = self.unread();
+        *sum = *sum + unread - self.noted as usize;
+        self.noted = unread as u32;
+    }
+
+    /// Takes what was noted out of the `sum` again, for good.
+    pub(crate) fn leave(&mut self, sum: &mut usize) {
+        *sum -= std::mem::take(&mut self.noted) as usize;
+        self.is_left = true;
+    }
+
+    /// Drops what waits here, which fails also when all has come.
+    pub(crate) fn cut(&mut self, failure: Failure) {
+        self.first = None;
+        self.rare = None;
+        self.unread = 0;
+        self.end = Some(End::Failed(failure).into());
+    }
+
+    /// Whether something was noted.
+    pub(crate) const fn is_noted(&self) -> bool {
+        self.noted > 0
+    }
+
     /// Nobody reads any more.
     pub(crate) fn close(&mut self) {
         self.is_closed = true;
         self.reader = None;
         self.first = None;
         self.rare = None;
+        self.unread = 0;
     }
 }
 

@@ -53,8 +53,8 @@ pub struct ServeSettings {
     pub max_age: Option<Duration>,
     /// How long calls may then take to end. Default: as long as they want.
     pub max_age_grace: Option<Duration>,
-    /// What long messages of all connections that share it may hold while they arrive; one for
-    /// which there is no room is RESOURCE_EXHAUSTED. Default: 256 MiB for these settings and
+    /// What all connections that share it may hold of long messages that arrive, and for streams
+    /// that nobody reads; where there is no room, calls end with RESOURCE_EXHAUSTED. Default: 256 MiB for these settings and
     /// their clones.
     pub receive_budget: MemoryBudget,
 }
@@ -66,6 +66,15 @@ pub struct Http2Settings {
     pub max_concurrent_streams: u32,
     /// Size of a request's headers. Default: 16 KiB.
     pub max_header_list_bytes: u32,
+    /// Headers kept for the open streams of a connection together; further streams are refused.
+    /// Default: 256 KiB.
+    pub header_budget_bytes: usize,
+    /// While more of its answers waits on a connection, its next requests wait too. What waits
+    /// behind the window of its own stream is not among them. Default: 1 MiB.
+    pub max_waiting_bytes: usize,
+    /// How long a client may take none of what waits for it: by its socket, or behind the
+    /// connection's window. Default: 60 s.
+    pub stall_timeout: Duration,
     /// What a client may send of one request before its handler reads on; a longer message opens
     /// the window by what it lacks. Default: 256 KiB.
     pub stream_window_bytes: u32,
@@ -257,6 +266,9 @@ impl Default for Http2Settings {
         Self {
             max_concurrent_streams: 256,
             max_header_list_bytes: 16 << 10,
+            header_budget_bytes: 256 << 10,
+            max_waiting_bytes: 1 << 20,
+            stall_timeout: Duration::from_secs(60),
             stream_window_bytes: 256 << 10,
             connection_window_bytes: 4 << 20,
             max_frame_bytes: 128 << 10,

@@ -29,14 +29,13 @@ fn request() -> Vec<u8> {
 
 /// Asks for 1 MiB on a connection whose window is never opened as far, and says `word` every 50 s.
 /// How the connection ended within five minutes, and after how long.
-async fn ends(word: &[u8]) -> Option<(ServeError, Duration)> {
+async fn ends(word: &[u8], settings: ServeSettings) -> Option<(ServeError, Duration)> {
     let (near, far) = tokio::io::duplex(1 << 20);
     let served = tokio::spawn(async move {
         let service = tower::service_fn(|_: Request<Incoming>| async move {
             let body = Full::new(Bytes::from(vec![7; 1 << 20]));
             Ok::<_, Infallible>(Response::new(body))
         });
-        let settings = ServeSettings::default();
         serve_connection(far, PeerInfo::default(), service, &settings, pending()).await
     });
     let (mut read, mut write) = split(near);
@@ -57,12 +56,25 @@ async fn ends(word: &[u8]) -> Option<(ServeError, Duration)> {
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_whose_window_stays_shut_is_closed_whatever_else_its_client_says() {
-    let (error, after) = ends(SETTINGS).await.unwrap();
+    let (error, after) = ends(SETTINGS, ServeSettings::default()).await.unwrap();
     assert!(matches!(error, ServeError::Stalled(_)), "{error}");
     assert!((60..65).contains(&after.as_secs()), "{after:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_whose_window_opens_a_little_now_and_then_stays() {
-    assert!(ends(WINDOW_UPDATE).await.is_none());
+    assert!(
+        ends(WINDOW_UPDATE, ServeSettings::default())
+            .await
+            .is_none()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn how_long_a_client_may_stall_is_a_setting() {
+    let mut settings = ServeSettings::default();
+    settings.http2.stall_timeout = Duration::from_secs(7);
+    let (error, after) = ends(SETTINGS, settings).await.unwrap();
+    assert!(matches!(error, ServeError::Stalled(waits) if waits.as_secs() == 7));
+    assert!((7..10).contains(&after.as_secs()), "{after:?}");
 }

@@ -3,13 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use bytes::Bytes;
-use futures_util::{FutureExt as _, StreamExt as _, stream};
+use futures_util::{FutureExt as _, Stream, StreamExt as _, stream};
 use http::{HeaderMap, HeaderValue, Request, Response, uri::Scheme};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
 use sampan_transport::{
-    Call, CallHead, ConnectSettings, Connection, Incoming, MemoryBudget, Payload, PeerInfo,
-    ResetReason, RouteHead, ServeSettings, handshake, serve_connection,
+    Call, CallError, CallHead, ConnectSettings, Connection, Incoming, MemoryBudget, Payload,
+    PeerInfo, ResetReason, RouteHead, ServeSettings, handshake, serve_connection,
 };
 use sampan_wire::room::room;
 use std::{convert::Infallible, future::pending, time::Duration};
@@ -36,6 +36,10 @@ fn serve(far: DuplexStream, settings: ServeSettings) {
         let service = tower::service_fn(|request: Request<Incoming>| async move {
             let path = request.uri().path().to_owned();
             let body = match path.trim_start_matches('/').split_once('/') {
+                Some(("stuck", _)) => {
+                    let _request = request;
+                    pending().await
+                }
                 Some(("long", len)) => long(len.parse().unwrap()),
                 Some(("sink", _)) => {
                     let mut body = request.into_body();
@@ -81,10 +85,27 @@ fn call(connection: &Connection, path: &str) -> Call {
     start(connection, path, Payload::Whole(&Bytes::new()))
 }
 
+/// Messages of 16 KiB without end, prefix and all.
+fn messages() -> impl Stream<Item = Result<Frame<Bytes>, Infallible>> + Send + Sync {
+    let mut message = vec![7; 16 << 10];
+    message[..5].copy_from_slice(&[0, 0, 0, 0x3f, 0xfb]);
+    stream::repeat(Bytes::from(message)).map(|bytes| Ok(Frame::data(bytes)))
+}
+
 /// What must not wait for what nobody reads.
 async fn soon<T>(what: impl Future<Output = T>) -> T {
     let answer = tokio::time::timeout(Duration::from_secs(20), what).await;
     answer.expect("it waits for what nobody reads")
+}
+
+/// Waits until what was held is free again.
+async fn all_is_back(connection: &Connection, budget: &MemoryBudget) {
+    soon(async {
+        while budget.used() > 0 {
+            is_served(connection).await;
+        }
+    })
+    .await;
 }
 
 async fn is_served(connection: &Connection) {
@@ -111,8 +132,7 @@ async fn long_messages_that_nobody_reads_stop_neither_other_calls_nor_an_upload(
             unread.push(soon(call(&connection, path)).await.unwrap());
         }
         is_served(&connection).await;
-        let pieces = stream::repeat(Bytes::from(vec![7; 16 << 10])).take(1024);
-        let pieces = StreamBody::new(pieces.map(|bytes| Ok(Frame::data(bytes))));
+        let pieces = StreamBody::new(messages().take(1024));
         let upload = start(
             &connection,
             "/sink/",
@@ -156,9 +176,7 @@ async fn streams_that_nobody_reads_are_reset_when_the_budget_is_short_and_give_i
     }
     assert!((3..6).contains(&resets), "{resets} were reset");
     drop(unread);
-    while budget.used() > 0 {
-        is_served(&connection).await;
-    }
+    all_is_back(&connection, &budget).await;
 }
 
 #[tokio::test]
@@ -182,4 +200,55 @@ async fn one_large_answer_passes_however_small_the_budget() {
             .unwrap()
             .len();
     }
+}
+
+#[tokio::test]
+async fn requests_that_nobody_reads_hold_no_more_than_the_budget_and_stop_no_other_call() {
+    let budget = MemoryBudget::new(4 << 20);
+    let settings = ServeSettings {
+        receive_budget: budget.clone(),
+        ..ServeSettings::default()
+    };
+    let connection = client(settings).await;
+    // 24 MiB in all, of 240 KiB each.
+    let mut stuck: Vec<_> = (0..100)
+        .map(|_| {
+            let body = StreamBody::new(messages().take(15).chain(stream::pending()));
+            start(
+                &connection,
+                "/stuck/",
+                Payload::Stream(BodyExt::boxed(body)),
+            )
+        })
+        .collect();
+    let resets = async {
+        let mut resets = 0;
+        while resets < 85 {
+            is_served(&connection).await;
+            assert!(budget.used() <= 2 << 20, "{}", budget.used());
+            stuck.retain_mut(|call| match call.now_or_never() {
+                None => true,
+                Some(answer) => {
+                    let error = answer.unwrap_err();
+                    let reason = ResetReason::EnhanceYourCalm;
+                    assert!(matches!(error, CallError::Reset(why, _) if why == reason));
+                    resets += 1;
+                    false
+                }
+            });
+        }
+    };
+    soon(resets).await;
+    assert!(budget.used() > 1 << 20, "{}", budget.used());
+    let body = StreamBody::new(messages().take(1024));
+    let upload = start(&connection, "/sink/", Payload::Stream(BodyExt::boxed(body)));
+    let body = soon(upload).await.unwrap().into_body();
+    let sent = soon(body.collect()).await.unwrap().to_bytes();
+    assert_eq!(
+        sent,
+        (16 << 20).to_string(),
+        "an upload that is read goes on"
+    );
+    drop(stuck);
+    all_is_back(&connection, &budget).await;
 }

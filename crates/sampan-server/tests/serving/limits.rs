@@ -1,7 +1,7 @@
 //! Clients that do not keep to the rules.
 
 use crate::echo::{Client, Echo, Running, any_port, serve};
-use sampan_server::Server;
+use sampan_server::{MemoryBudget, Server};
 use sampan_transport::{Address, Http2Settings};
 use std::time::Duration;
 use tokio::{
@@ -9,6 +9,7 @@ use tokio::{
     net::TcpStream,
     time::timeout,
 };
+use tonic::Code;
 
 pub(crate) async fn socket(address: &Address) -> TcpStream {
     let Address::Tcp(address) = address else {
@@ -142,6 +143,38 @@ async fn no_more_streams_run_than_are_advertised() {
             .is_err()
     );
     calls.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[tokio::test]
+async fn the_times_and_the_memory_of_connections_are_settings() {
+    let (echo, _events) = Echo::new();
+    let soon = Duration::from_secs(1);
+    let server = Server::new()
+        .listen(any_port())
+        .preface_timeout(soon)
+        .idle_timeout(Some(soon))
+        .http1_header_timeout(soon)
+        .receive_budget(MemoryBudget::new(100 << 10))
+        .add_service(echo);
+    let server = Running::start(server.bind().await.unwrap());
+    let mut mute = socket(&server.address).await;
+    let mut said = Vec::new();
+    timeout(Duration::from_secs(8), mute.read_to_end(&mut said))
+        .await
+        .unwrap()
+        .unwrap();
+    let client = Client::connect(&server.address).await;
+    let error = client.unary(&"long".repeat(50 << 10)).await.unwrap_err();
+    assert_eq!(error.code(), Code::ResourceExhausted);
+    let mut idle = socket(&server.address).await;
+    idle.write_all(&request("/")).await.unwrap();
+    said.clear();
+    let goaway = async {
+        while !said.windows(8).any(|said| said == b"max_idle") {
+            assert!(idle.read_buf(&mut said).await.unwrap() > 0, "it was told");
+        }
+    };
+    timeout(Duration::from_secs(8), goaway).await.unwrap();
 }
 
 #[tokio::test]

@@ -25,8 +25,13 @@ impl Charge {
 
     /// Whether what stands still is more than was charged, or so much less that some goes back.
     pub(crate) const fn is_off(&self, standing: usize) -> bool {
-        standing > FREE + self.bytes
+        !self.covers(standing)
             || (self.bytes > 0 && (standing < FREE / 2 || standing + FREE < self.bytes))
+    }
+
+    /// Whether `bytes` are no more than was charged.
+    pub(crate) const fn covers(&self, bytes: usize) -> bool {
+        bytes <= FREE + self.bytes
     }
 
     /// Charges for `standing` bytes, as far as the budget allows. Whether it does for all.
@@ -38,7 +43,7 @@ impl Charge {
             self.budget.give(self.bytes - wanted);
             self.bytes = wanted;
         }
-        standing <= FREE + self.bytes
+        self.covers(standing)
     }
 
     /// Whether others need what a connection holds beyond its charge.

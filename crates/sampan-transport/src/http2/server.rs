@@ -26,7 +26,7 @@ use bytes::BytesMut;
 use futures_util::future::BoxFuture;
 use http::Request;
 use pin_project_lite::pin_project;
-use sampan_h2::{ConnectionError, Event, HIGH_WATER, Role, Settings};
+use sampan_h2::{ConnectionError, Event, HIGH_WATER, Reason, Role, Settings};
 use std::{
     io,
     pin::Pin,
@@ -61,6 +61,8 @@ struct Server<IO, S, F, B> {
     alarms: Alarms,
     keepalive: Option<(Millis, Millis)>,
     grace: Option<Millis>,
+    max_waiting: usize,
+    max_stall: Millis,
     has_heard: bool,
     awaits_pong: bool,
     is_draining: bool,
@@ -74,12 +76,6 @@ struct Server<IO, S, F, B> {
     rested_at: usize,
     quiet_at: usize,
 }
-
-/// While so much waits to be sent on a connection, its next requests wait too.
-const MAX_WAITING: usize = 1 << 20;
-
-/// How long a client may take none of what waits for it.
-const MAX_STALL: Duration = Duration::from_secs(60);
 
 /// Without calls for so long, a connection gives its memory back.
 const REST: Duration = Duration::from_secs(1);
@@ -183,6 +179,7 @@ where
         engine.connection_window = http2.connection_window_bytes;
         engine.max_frame_bytes = http2.max_frame_bytes;
         engine.max_header_list_bytes = http2.max_header_list_bytes;
+        engine.header_budget_bytes = http2.header_budget_bytes;
         engine.max_concurrent_streams = http2.max_concurrent_streams;
         engine.resets = http2.max_resets;
         engine.resets_per_second = http2.resets_per_second;
@@ -217,6 +214,8 @@ where
             alarms,
             keepalive,
             grace: settings.max_age_grace.map(Millis::from),
+            max_waiting: http2.max_waiting_bytes,
+            max_stall: http2.stall_timeout.into(),
             has_heard: false,
             awaits_pong: false,
             is_draining: false,
@@ -270,7 +269,7 @@ where
         }
         self.input.rest();
         // What has left meanwhile may have made room for requests that wait.
-        if more || (!self.fresh.is_empty() && self.waiting_bytes() <= MAX_WAITING) {
+        if more || (!self.fresh.is_empty() && self.waiting_bytes() <= self.max_waiting) {
             cx.waker().wake_by_ref();
         }
         if let Some(ended) = self.poll_alarms(cx) {
@@ -348,6 +347,11 @@ where
         match event {
             Event::Request { key, head, is_end } => {
                 self.calls += 1;
+                if state.must_refuse() {
+                    state.engine.reset(key, Reason::REFUSED_STREAM);
+                    state.release(key);
+                    return None;
+                }
                 if let Some(slot) = state.engine.user_mut(key) {
                     slot.inbox.set_framing(head.is_grpc());
                     if is_end {
@@ -368,7 +372,7 @@ where
                 let handler = state.end(key, End::Failed(failure), wakes);
                 if handler.is_none() {
                     // No service has seen it: its place is free at once.
-                    state.engine.release(key);
+                    state.release(key);
                 }
                 return handler;
             }
@@ -448,7 +452,7 @@ where
         let has_moved = if is_shut { has_unqueued } else { has_written };
         if is_stalled != self.is_stalled || (is_stalled && has_moved) {
             self.is_stalled = is_stalled;
-            let until = is_stalled.then(|| Instant::now() + MAX_STALL);
+            let until = is_stalled.then(|| Instant::now() + Duration::from(self.max_stall));
             self.alarms.set(Alarm::Stall, until);
         }
         Ok(())
@@ -473,7 +477,7 @@ where
                     }
                 }
                 Alarm::Stall => {
-                    let waits = MAX_STALL;
+                    let waits = self.max_stall.into();
                     return Some(Ended::Closed(ServeError::Stalled(waits)));
                 }
                 Alarm::Rest => self.on_rest(),

@@ -52,6 +52,8 @@ pub(crate) struct State {
     pub(crate) is_awaited: bool,
     /// For what nobody reads. Of a server.
     charge: Charge,
+    /// Bytes that have come and were not read. Of a server; not of requests that came whole.
+    unread: usize,
     /// The next ones are worth a look for whoever waits for streams to drain.
     drained: Vec<Key>,
 }
@@ -104,6 +106,7 @@ impl Shared {
                 is_orphan: false,
                 is_awaited: false,
                 charge: Charge::new(budget.clone()),
+                unread: 0,
                 drained: Vec::new(),
             }),
             driver: AtomicWaker::new(),
@@ -296,7 +299,7 @@ impl State {
 
     /// What is kept for streams that somebody does not read.
     const fn standing_bytes(&self) -> usize {
-        self.engine.shut_bytes()
+        self.engine.shut_bytes() + self.unread + self.engine.header_bytes()
     }
 
     /// Whether the budget has to hear of what stands still.
@@ -310,28 +313,60 @@ impl State {
     pub(crate) fn settle(&mut self, wakes: &mut Wakes) -> Vec<AbortHandle> {
         let mut handlers = Vec::new();
         while !self.charge.settle(self.standing_bytes()) {
-            let keys: Vec<_> = self.engine.users_mut().map(|(key, _)| key).collect();
-            let holds = |key: &Key| self.engine.shut(*key);
-            let holders = keys.iter().filter(|key| holds(key) > 0).count();
-            let Some(key) = keys.into_iter().max_by_key(holds) else {
-                break;
-            };
-            if holders == 0 || (holders == 1 && !self.charge.is_short()) {
+            let unread = |(key, slot): (Key, &mut Slot)| (slot.inbox.unread(), key);
+            let mut holders: Vec<_> = self.engine.users_mut().map(unread).collect();
+            for (bytes, key) in &mut holders {
+                *bytes += self.engine.shut(*key);
+            }
+            holders.retain(|(bytes, _)| *bytes > 0);
+            if holders.len() == 1 && !self.charge.is_short() {
                 break;
             }
-            tracing::debug!(
-                bytes = holds(&key),
-                "no memory is left for a stream that nobody reads"
-            );
+            let Some((bytes, key)) = holders.into_iter().max_by_key(|(bytes, _)| *bytes) else {
+                break;
+            };
+            tracing::debug!(bytes, "no memory is left for a stream that nobody reads");
             self.engine.reset(key, Reason::ENHANCE_YOUR_CALM);
+            let Some(slot) = self.engine.user_mut(key) else {
+                break;
+            };
             let reason = ResetReason::EnhanceYourCalm;
-            let handler = self.end(key, End::Failed(Failure::Reset { reason }), wakes);
+            slot.inbox.cut(Failure::Reset { reason });
+            slot.inbox.note(&mut self.unread);
+            wakes.add(slot.inbox.reader.take());
+            wakes.add(slot.sender.take());
+            let handler = slot.handler.take();
             if handler.is_none() {
-                self.engine.release(key);
+                self.release(key);
             }
             handlers.extend(handler);
         }
         handlers
+    }
+
+    /// Whether a request that has come is one too many: what is kept of headers has no room.
+    pub(crate) fn must_refuse(&mut self) -> bool {
+        self.is_off()
+            && !self.charge.settle(self.standing_bytes())
+            && !self.charge.covers(self.engine.header_bytes())
+    }
+
+    /// Notes what has come on a stream of a server, or was read.
+    pub(crate) fn note(&mut self, key: Key) {
+        if let Some(slot) = self.engine.user_mut(key) {
+            slot.inbox.note(&mut self.unread);
+        }
+    }
+
+    /// Lets go of a stream of a server.
+    pub(crate) fn release(&mut self, key: Key) {
+        // One that still sends stays for that.
+        if (self.unread > 0 || self.engine.queued_bytes() > 0)
+            && let Some(slot) = self.engine.user_mut(key)
+        {
+            slot.inbox.leave(&mut self.unread);
+        }
+        self.engine.release(key);
     }
 
     /// Gives memory back that a quiet connection does not need.
@@ -363,6 +398,7 @@ impl State {
         budget: &MemoryBudget,
         wakes: &mut Wakes,
     ) {
+        let is_server = self.engine.role() == Role::Server;
         let Some(slot) = self.engine.user_mut(key) else {
             return;
         };
@@ -370,12 +406,16 @@ impl State {
         if is_end {
             slot.inbox.end(End::Data);
         }
+        // Nearly all requests are whole at once, and are taken whole.
+        if is_server && (!is_end || slot.inbox.is_noted()) {
+            slot.inbox.note(&mut self.unread);
+        }
         wakes.add(slot.inbox.reader.take());
         match wish {
             Wish::Nothing => {}
             Wish::Expect(len) => self.engine.expect(key, len),
             // A server's handler still answers.
-            Wish::Refuse(_) if self.engine.role() == Role::Server => {}
+            Wish::Refuse(_) if is_server => {}
             Wish::Refuse(_) => self.engine.reset(key, Reason::CANCEL),
         }
     }
@@ -387,6 +427,9 @@ impl State {
             return;
         };
         let is_whole = slot.inbox.take_back(message);
+        if slot.inbox.is_noted() {
+            slot.inbox.note(&mut self.unread);
+        }
         if is_end {
             slot.inbox.end(End::Data);
         }

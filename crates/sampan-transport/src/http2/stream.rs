@@ -51,6 +51,9 @@ impl StreamBody {
         };
         if let Some(data) = slot.inbox.pop() {
             let wish = slot.inbox.wish();
+            if slot.inbox.is_noted() {
+                state.note(self.key);
+            }
             state.engine.give_back(self.key, data.len());
             if let Wish::Expect(len) = wish {
                 state.engine.expect(self.key, len);
@@ -84,8 +87,14 @@ impl StreamBody {
         }
         if self.role == Role::Client {
             self.shared.release(self.key);
-        } else if let Some(slot) = self.shared.lock().engine.user_mut(self.key) {
-            slot.inbox.close();
+        } else {
+            let mut state = self.shared.lock();
+            if let Some(slot) = state.engine.user_mut(self.key) {
+                slot.inbox.close();
+                if slot.inbox.is_noted() {
+                    state.note(self.key);
+                }
+            }
         }
     }
 }

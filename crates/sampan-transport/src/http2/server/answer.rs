@@ -140,7 +140,7 @@ impl OpenStream {
         } else if !is_end {
             return Some(body);
         }
-        engine.release(self.key);
+        state.release(self.key);
         self.has_answered = true;
         self.shared.flush(state);
         None
@@ -202,7 +202,7 @@ impl OpenStream {
                 }
             };
             if has_ended {
-                engine.release(self.key);
+                state.release(self.key);
                 self.has_answered = true;
                 self.shared.flush(state);
                 return Poll::Ready(());
@@ -217,7 +217,7 @@ impl OpenStream {
         self.has_answered = true;
         let mut state = self.shared.lock();
         state.engine.reset(self.key, reason);
-        state.engine.release(self.key);
+        state.release(self.key);
         self.shared.flush(state);
     }
 }

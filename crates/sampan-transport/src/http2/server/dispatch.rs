@@ -1,7 +1,7 @@
 //! From requests that have come to handlers that answer them.
 
 use super::{
-    BoxError, MAX_WAITING, Server,
+    BoxError, Server,
     answer::{Answering, Task},
 };
 use crate::{Incoming, clock, http2::stream::StreamBody, overlap, serve::ResponseBody};
@@ -62,22 +62,28 @@ where
         while let Some((key, head)) = self.fresh.pop_front() {
             let body = {
                 let mut state = self.shared.lock();
-                if state.waiting_bytes() > MAX_WAITING {
+                if state.waiting_bytes() > self.max_waiting {
                     state.engine.hold_window(true);
                     self.fresh.push_front((key, head));
                     return Ok(());
                 }
                 if !state.engine.may_send(key) {
                     // Reset before anybody has looked at it.
-                    state.engine.release(key);
+                    state.release(key);
                     continue;
                 }
-                match state
-                    .engine
-                    .user_mut(key)
-                    .map(|slot| slot.inbox.take_whole())
-                {
-                    Some(Some((data, end))) => Incoming::whole(data, end),
+                let slot = state.engine.user_mut(key);
+                let whole = slot.and_then(|slot| {
+                    let whole = slot.inbox.take_whole()?;
+                    Some((whole, slot.inbox.is_noted()))
+                });
+                match whole {
+                    Some(((data, end), is_noted)) => {
+                        if is_noted {
+                            state.note(key);
+                        }
+                        Incoming::whole(data, end)
+                    }
                     _ => {
                         drop(state);
                         let shared = Arc::clone(&self.shared);
