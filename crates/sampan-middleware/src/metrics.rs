@@ -173,6 +173,12 @@ impl MethodMetrics {
     pub fn start(&self, now: Instant) -> Call {
         Call::new(Named::counted(Arc::clone(&self.0)), now)
     }
+
+    /// Whether it is the method that this path names.
+    #[must_use]
+    pub fn is_at(&self, path: &PathAndQuery) -> bool {
+        name(path) == self.0.name()
+    }
 }
 
 // === impl Named ===

@@ -68,7 +68,7 @@ pub(crate) struct StackSettings {
 pub(crate) struct Calls<S> {
     metrics: ServerMetrics,
     /// The method of this connection's latest call: nearly always that of the next.
-    latest: Option<(PathAndQuery, MethodMetrics)>,
+    latest: Option<MethodMetrics>,
     deadline: DeadlinePolicy,
     shed: Option<Shed>,
     loads: Option<Arc<Loads>>,
@@ -115,12 +115,12 @@ impl<S: Clone + 'static> Calls<S> {
 
 impl<S> Calls<S> {
     fn count(&mut self, path: Option<&PathAndQuery>, now: Instant) -> Call {
-        if let (Some(path), Some((latest, method))) = (path, &self.latest)
-            && path.path() == latest.path()
+        if let (Some(path), Some(method)) = (path, &self.latest)
+            && method.is_at(path)
         {
             return method.start(now);
         }
-        self.latest = path.and_then(|path| Some((path.clone(), self.metrics.known(path)?)));
+        self.latest = path.and_then(|path| self.metrics.known(path));
         self.metrics.start(path, now)
     }
 }

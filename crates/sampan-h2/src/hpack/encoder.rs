@@ -38,8 +38,8 @@ pub struct Encoder {
     class: u8,
 }
 
-const FOLLOWER_CLASSES: usize = 49;
-const BEGINNING: u8 = 48;
+const FOLLOWER_CLASSES: usize = 33;
+const BEGINNING: u8 = 32;
 
 /// An index of the static table or, from this value on, the end of a dynamic entry's number. A
 /// guess is only ever a guess: that another entry may end alike does no harm.
@@ -316,9 +316,9 @@ fn narrow(hash: u64) -> u32 {
 /// Dynamic entries, then static ones, of which those with a value come first.
 fn follower_class(token: Token) -> u8 {
     let class = if token < DYNAMIC {
-        32 + token % 16
+        16 + token % 16
     } else {
-        token % 32
+        token % 16
     };
     class as u8
 }

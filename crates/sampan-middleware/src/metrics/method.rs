@@ -44,6 +44,10 @@ impl Method {
         self.0.started().saturating_sub(ended)
     }
 
+    pub(super) fn name(&self) -> &str {
+        &self.0.name
+    }
+
     fn label(&self) -> [(&'static str, &str); 1] {
         [("grpc_method", &*self.0.name)]
     }
