@@ -58,7 +58,11 @@ pub struct Connection<T> {
     has_settings: bool,
     next_id: u32,
     highest_peer_id: u32,
-    skipped: VecDeque<(u32, u32)>,
+    #[allow(
+        clippy::box_collection,
+        reason = "few clients leave any out, and each connection has it"
+    )]
+    skipped: Option<Box<VecDeque<(u32, u32)>>>,
     receive_window: i64,
     arrived: u32,
     holds_window: bool,
@@ -148,7 +152,7 @@ impl<T: Default> Connection<T> {
             has_settings: false,
             next_id: 1,
             highest_peer_id: 0,
-            skipped: VecDeque::new(),
+            skipped: None,
             receive_window: i64::from(settings.connection_window),
             arrived: 0,
             holds_window: false,

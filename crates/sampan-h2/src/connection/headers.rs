@@ -163,20 +163,18 @@ impl<T: Default> Connection<T> {
         }
         if id <= self.highest_peer_id {
             self.decode_unused(block)?;
-            if self
-                .skipped
-                .iter()
-                .any(|&(from, to)| (from..=to).contains(&id))
-            {
+            let mut skipped = self.skipped.iter().flat_map(|skipped| skipped.iter());
+            if skipped.any(|&(from, to)| (from..=to).contains(&id)) {
                 return Err(Reason::PROTOCOL_ERROR.error("streams were opened out of order"));
             }
             return Err(Reason::STREAM_CLOSED.error("HEADERS for a stream that has ended"));
         }
         if id > self.highest_peer_id + 2 {
-            if self.skipped.len() == MAX_SKIPPED {
-                self.skipped.pop_front();
+            let skipped = self.skipped.get_or_insert_default();
+            if skipped.len() == MAX_SKIPPED {
+                skipped.pop_front();
             }
-            self.skipped.push_back((self.highest_peer_id + 1, id - 1));
+            skipped.push_back((self.highest_peer_id + 1, id - 1));
         }
         self.highest_peer_id = id;
         if let Goaway::Final(_) = self.goaway {
