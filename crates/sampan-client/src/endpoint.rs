@@ -176,6 +176,11 @@ impl Endpoint {
         member
     }
 
+    /// Its share against the others', as its resolver says.
+    pub(crate) fn weight(&self) -> u32 {
+        self.traits.load().weight
+    }
+
     /// It was found again.
     pub(crate) fn learn(&self, found: Found) {
         self.is_gone.store(found.is_gone, Relaxed);

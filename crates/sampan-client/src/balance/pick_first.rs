@@ -36,7 +36,7 @@ impl PickFirst {
         }
     }
 
-    /// Takes any, so that many clients spread.
+    /// Takes any, by their weights, so that many clients spread. Source: gRFC A113.
     #[must_use]
     pub const fn shuffled() -> Self {
         Self {

@@ -93,7 +93,7 @@ impl Eyeballs {
             places.sort_by_cached_key(|place| {
                 let mut hash = XxHash64::with_seed(self.seed);
                 hash.write(address(place).to_string().as_bytes());
-                hash.finish()
+                rank(hash.finish(), members[*place].endpoint.weight())
             });
         }
         interleave(
@@ -101,6 +101,19 @@ impl Eyeballs {
             |place| matches!(address(place), Address::Tcp(address) if address.is_ipv6()),
         )
     }
+}
+
+/// Where one stands in a shuffled order, by a random number and its weight: first by its part of
+/// all weights. Source: gRFC A113.
+fn rank(random: u64, weight: u32) -> u64 {
+    #[allow(
+        clippy::cast_precision_loss,
+        reason = "a random number has bits to spare"
+    )]
+    let part = (random as f64 + 1.0) / 2_f64.powi(64);
+    let rank = part.ln().abs() / f64::from(weight.max(1));
+    // Those of numbers that are not negative have the same order.
+    rank.to_bits()
 }
 
 /// In turns of those that are so and those that are not, the first one's kind first.
@@ -167,6 +180,21 @@ mod tests {
         assert_eq!(look(&[FAILING; 4], 601), Allowed::First(4));
         assert_eq!(look(&[FAILING; 2], 602), Allowed::First(2));
         assert_eq!(look(&[], 603), Allowed::First(0));
+    }
+
+    #[test]
+    fn who_weighs_three_times_as_much_is_first_three_times_as_often() {
+        let is_heavy_first = |seed: u64| {
+            let random = |place: &[u8]| {
+                let mut hash = XxHash64::with_seed(seed);
+                hash.write(place);
+                hash.finish()
+            };
+            rank(random(b"heavy"), 3) < rank(random(b"light"), 1)
+        };
+        let first = (0..10_000).filter(|seed| is_heavy_first(*seed)).count();
+        assert!((7_300..7_700).contains(&first), "{first}");
+        assert!(rank(0, 1) > rank(u64::MAX, 1));
     }
 
     #[test]
