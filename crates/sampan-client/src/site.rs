@@ -282,21 +282,28 @@ impl fmt::Debug for Connector {
 mod tests {
     use super::*;
 
+    impl Route {
+        /// Plaintext over sockets.
+        pub(crate) fn plain() -> Self {
+            Self {
+                head: RouteHead::new(
+                    http::uri::Scheme::HTTP,
+                    http::HeaderValue::from_static("a:1"),
+                    http::HeaderValue::from_static("test"),
+                ),
+                connect: ConnectSettings::default(),
+                connect_timeout: None,
+                connector: Connector::Sockets,
+                local: None,
+                tunnel: None,
+                is_in_cluster: false,
+            }
+        }
+    }
+
     #[test]
     fn private_link_local_and_loopback_addresses_are_near_and_have_less_time_to_connect() {
-        let route = Arc::new(Route {
-            head: RouteHead::new(
-                http::uri::Scheme::HTTP,
-                http::HeaderValue::from_static("a:1"),
-                http::HeaderValue::from_static("test"),
-            ),
-            connect: ConnectSettings::default(),
-            connect_timeout: None,
-            connector: Connector::Sockets,
-            local: None,
-            tunnel: None,
-            is_in_cluster: false,
-        });
+        let route = Arc::new(Route::plain());
         let site = |text: &str| Site {
             address: text.parse().unwrap(),
             route: Arc::clone(&route),

@@ -207,31 +207,11 @@ fn some_of(found: Vec<Found>, subset: &Subset) -> Vec<Found> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        Balance,
-        balance::Balancing,
-        resolve::ResolvedAddress,
-        site::{Connector, Route},
-    };
-    use sampan_transport::{ConnectSettings, RouteHead};
+    use crate::{Balance, balance::Balancing, resolve::ResolvedAddress, site::Route};
     use std::sync::LazyLock;
 
     fn found(ports: impl IntoIterator<Item = u16>) -> Vec<Found> {
-        static ROUTE: LazyLock<Arc<Route>> = LazyLock::new(|| {
-            Arc::new(Route {
-                head: RouteHead::new(
-                    http::uri::Scheme::HTTP,
-                    http::HeaderValue::from_static("a:1"),
-                    http::HeaderValue::from_static("test"),
-                ),
-                connect: ConnectSettings::default(),
-                connect_timeout: None,
-                connector: Connector::Sockets,
-                local: None,
-                tunnel: None,
-                is_in_cluster: false,
-            })
-        });
+        static ROUTE: LazyLock<Arc<Route>> = LazyLock::new(|| Arc::new(Route::plain()));
         let found = ports.into_iter().map(|port| {
             let (address, traits) = ResolvedAddress::new(([10, 0, 0, 1], port)).into_parts();
             let route = Arc::clone(&ROUTE);

@@ -65,14 +65,19 @@ async fn probes_tell_life_readiness_and_counts() {
     }
 }
 
-#[tokio::test]
-async fn both_ports_answer_grpc_health_checks() {
+/// Serves echo, and probes on a port of their own.
+async fn with_probe() -> Running {
     let (echo, _events) = Echo::new();
     let server = Server::new()
         .listen(any_port())
         .probe(any_port())
         .add_service(echo);
-    let server = Running::start(server.bind().await.unwrap());
+    Running::start(server.bind().await.unwrap())
+}
+
+#[tokio::test]
+async fn both_ports_answer_grpc_health_checks() {
+    let server = with_probe().await;
     for address in [&server.address, server.probe.as_ref().unwrap()] {
         let client = Client::connect(address).await;
         let origin = http::Uri::from_static("http://test");
@@ -100,12 +105,7 @@ struct HealthList {
 
 #[tokio::test]
 async fn both_ports_list_the_health_of_all_services() {
-    let (echo, _events) = Echo::new();
-    let server = Server::new()
-        .listen(any_port())
-        .probe(any_port())
-        .add_service(echo);
-    let server = Running::start(server.bind().await.unwrap());
+    let server = with_probe().await;
     for address in [&server.address, server.probe.as_ref().unwrap()] {
         let origin = http::Uri::from_static("http://test");
         let mut client = tonic::client::Grpc::with_origin(Client::connect(address).await, origin);
