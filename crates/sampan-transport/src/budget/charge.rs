@@ -24,7 +24,7 @@ impl Charge {
     }
 
     /// Whether what stands still is more than was charged, or so much less that some goes back.
-    pub(crate) const fn is_off(&self, standing: usize) -> bool {
+    pub(crate) const fn needs_settling(&self, standing: usize) -> bool {
         !self.covers(standing)
             || (self.bytes > 0 && (standing < FREE / 2 || standing + FREE < self.bytes))
     }
@@ -68,14 +68,17 @@ mod tests {
     fn a_charge_grows_and_falls_in_steps_and_comes_back() {
         let budget = MemoryBudget::new(LIMIT);
         let mut charge = Charge::new(budget.share());
-        assert!(!charge.is_off(FREE));
-        assert!(charge.is_off(FREE + 1));
+        assert!(!charge.needs_settling(FREE));
+        assert!(charge.needs_settling(FREE + 1));
         assert!(charge.settle(FREE + 1));
         assert_eq!(budget.used(), STEP);
-        assert!(!charge.is_off(FREE + STEP));
+        assert!(!charge.needs_settling(FREE + STEP));
         assert!(charge.settle(FREE + 10 * STEP));
-        assert!(!charge.is_off(8 * STEP), "it does not go to and fro");
-        assert!(charge.is_off(0));
+        assert!(
+            !charge.needs_settling(8 * STEP),
+            "it does not go to and fro"
+        );
+        assert!(charge.needs_settling(0));
         assert!(charge.settle(0));
         assert_eq!(budget.used(), 0);
         assert!(charge.settle(FREE + STEP));

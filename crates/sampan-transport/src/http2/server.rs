@@ -276,7 +276,7 @@ where
             return Poll::Ready(ended);
         }
         let mut state = self.shared.lock();
-        if state.is_off() {
+        if state.needs_settling() {
             self.shared.settle(state);
             state = self.shared.lock();
         }

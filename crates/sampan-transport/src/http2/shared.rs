@@ -286,7 +286,7 @@ impl State {
     }
 
     /// Bytes of answers that the client's socket and the connection's window have not taken. What
-    /// waits for the window of its own stream stops nobody else, and is [charged](Self::is_off):
+    /// waits for the window of its own stream stops nobody else, and is [charged](Self::needs_settling):
     /// unless new streams could not be answered either.
     pub(crate) fn waiting_bytes(&self) -> usize {
         let shut = if self.engine.opens_windows() {
@@ -303,8 +303,8 @@ impl State {
     }
 
     /// Whether the budget has to hear of what stands still.
-    pub(crate) const fn is_off(&self) -> bool {
-        self.charge.is_off(self.standing_bytes())
+    pub(crate) const fn needs_settling(&self) -> bool {
+        self.charge.needs_settling(self.standing_bytes())
     }
 
     /// Charges the budget for what stands still. Where it has no room, the streams that hold most
@@ -346,7 +346,7 @@ impl State {
 
     /// Whether a request that has come is one too many: what is kept of headers has no room.
     pub(crate) fn must_refuse(&mut self) -> bool {
-        self.is_off()
+        self.needs_settling()
             && !self.charge.settle(self.standing_bytes())
             && !self.charge.covers(self.engine.header_bytes())
     }

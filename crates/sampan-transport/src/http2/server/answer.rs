@@ -161,7 +161,7 @@ impl OpenStream {
                     if let Some(slot) = state.engine.user_mut(self.key) {
                         slot.sender = Some(cx.waker().clone());
                     }
-                    if state.is_off() {
+                    if state.needs_settling() {
                         // It may be this stream that ends.
                         self.shared.settle(state);
                     } else {

@@ -112,7 +112,7 @@ where
         }
         let held = self.shared.lock().engine.output().len();
         let made = begun.left - left;
-        // One or two answers that took long would be a write each, a tenth of what they took; some
+        // One to three answers that took long would be a write each, a tenth of what they took; some
         // more make up for a write of their own.
         let pays = made >= SOME && (made < MUCH_LEFT || overlap::pays());
         let most = if left >= MUCH_LEFT && pays {
